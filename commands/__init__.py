@@ -1,0 +1,1 @@
+"""The flask commands, a file per group; cli.py lists them."""

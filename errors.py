@@ -1,0 +1,344 @@
+"""Every error the service answers with: one tree, one code each; and which code a constraint means.
+
+A class is a code, its docstring is the default detail, its attributes are the rest of the problem
+document (RFC 9457). A code never changes its meaning. Rules AF1 to AF4 of the architecture page.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypedDict
+
+
+class Fault(TypedDict, total=False):
+    """One fault of a request: where (one of the first three), which, and why, never the value."""
+
+    pointer: str
+    parameter: str
+    header: str
+    code: str
+    detail: str
+
+
+class AppError(Exception):
+    """Something expected went wrong."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: tuple[Fault, ...] = (),
+        headers: dict[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        """`members` go into the problem document as they are; `headers` onto the answer."""
+        self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.errors = errors
+        self.headers = headers or {}
+        self.members = members
+        super().__init__(f"{self.code}: {self.detail}")
+
+
+# --- 400: the request cannot be read -----------------------------------------------------------
+
+
+class InvalidJson(AppError):
+    """The body is not JSON as RFC 7493 (I-JSON) wants it."""
+
+    code, status, title = "invalid_json", 400, "Invalid JSON"
+
+
+class InvalidHeader(AppError):
+    """A header cannot be read."""
+
+    code, status, title = "invalid_header", 400, "Invalid header"
+
+
+class CursorInvalid(AppError):
+    """The cursor was altered, or belongs to another list, filter or tenant."""
+
+    code, status, title = "cursor_invalid", 400, "Invalid cursor"
+
+
+class IdempotencyKeyRequired(AppError):
+    """This request needs an Idempotency-Key header."""
+
+    code, status, title = "idempotency_key_required", 400, "Idempotency-Key required"
+
+
+class IdempotencyKeyInvalid(AppError):
+    """The Idempotency-Key must be 1 to 255 visible ASCII characters without a comma, sent once."""
+
+    code, status, title = "idempotency_key_invalid", 400, "Invalid Idempotency-Key"
+
+
+# --- 401, 403, 404, 405: who, and where -----------------------------------------------------------
+
+
+class Unauthenticated(AppError):
+    """Send a credential: Authorization: Bearer <API key>."""
+
+    code, status, title = "unauthenticated", 401, "Not authenticated"
+
+
+class ApiKeyInvalid(AppError):
+    """The API key is unknown, malformed, expired or revoked."""
+
+    code, status, title = "api_key_invalid", 401, "Invalid API key"
+
+
+class ScopeMissing(AppError):
+    """The credential lacks the scope that this request needs."""
+
+    code, status, title = "scope_missing", 403, "Scope missing"
+
+
+class IpNotAllowed(AppError):
+    """The API key may not be used from this address."""
+
+    code, status, title = "ip_not_allowed", 403, "Address not allowed"
+
+
+class TenantMismatch(AppError):
+    """The Strongroom-Tenant header names another tenant than the credential."""
+
+    code, status, title = "tenant_mismatch", 403, "Tenant mismatch"
+
+
+class TenantSuspended(AppError):
+    """The tenant of this credential is suspended."""
+
+    code, status, title = "tenant_suspended", 403, "Tenant suspended"
+
+
+class NotFound(AppError):
+    """There is no such thing, or it is not yours."""
+
+    code, status, title = "not_found", 404, "Not found"
+
+
+class FeatureDisabled(AppError):
+    """This feature is switched off here."""
+
+    code, status, title = "feature_disabled", 404, "Feature disabled"
+
+
+class MethodNotAllowed(AppError):
+    """This path does not answer to that method."""
+
+    code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+
+# --- 409, 410, 412: the state of things forbids it --------------------------------------------------
+
+
+class IdempotencyInProgress(AppError):
+    """The first request with this key still runs: ask again with the same key."""
+
+    code, status, title, retryable = (
+        "idempotency_in_progress", 409, "Request in progress", True,
+    )  # fmt: skip
+
+
+class LedgerBehind(AppError):
+    """The ledger has not caught up with this payment yet: ask again."""
+
+    code, status, title, retryable = "ledger_behind", 409, "Ledger behind", True
+
+
+class InvalidState(AppError):
+    """The payment's state does not allow this."""
+
+    code, status, title = "invalid_state", 409, "Invalid state"
+
+
+class PaymentExpired(AppError):
+    """The authorisation has expired: it can be voided, not captured."""
+
+    code, status, title = "payment_expired", 409, "Payment expired"
+
+
+class DuplicateReference(AppError):
+    """This reference was used before: see Location."""
+
+    code, status, title = "duplicate_reference", 409, "Duplicate reference"
+
+
+class AccountFrozen(AppError):
+    """A ledger account of this posting is frozen."""
+
+    code, status, title = "account_frozen", 409, "Account frozen"
+
+
+class AccountClosed(AppError):
+    """A ledger account of this posting is closed."""
+
+    code, status, title = "account_closed", 409, "Account closed"
+
+
+class IdempotencyKeyCancelled(AppError):
+    """This key was cancelled before its request came."""
+
+    code, status, title = "idempotency_key_cancelled", 410, "Idempotency-Key cancelled"
+
+
+class VersionMismatch(AppError):
+    """The payment has changed: If-Match names an older version."""
+
+    code, status, title = "version_mismatch", 412, "Version mismatch"
+
+
+# --- 413, 415, 422: the content is wrong --------------------------------------------------------------
+
+
+class BodyTooLarge(AppError):
+    """The body is larger than this route takes."""
+
+    code, status, title = "body_too_large", 413, "Body too large"
+
+
+class UnsupportedMediaType(AppError):
+    """Send application/json, UTF-8, without a Content-Encoding."""
+
+    code, status, title = "unsupported_media_type", 415, "Unsupported media type"
+
+
+class ValidationFailed(AppError):
+    """The request does not fit: see errors."""
+
+    code, status, title = "validation_failed", 422, "Validation failed"
+
+
+class IdempotencyKeyReused(AppError):
+    """This key was used for another request."""
+
+    code, status, title = "idempotency_key_reused", 422, "Idempotency-Key reused"
+
+
+class AmountExceedsAuthorizable(AppError):
+    """More than the payment's amount cannot be authorised."""
+
+    code, status, title = "amount_exceeds_authorizable", 422, "Amount too large"
+
+
+class AmountExceedsCapturable(AppError):
+    """More than what is left to capture cannot be captured."""
+
+    code, status, title = "amount_exceeds_capturable", 422, "Amount too large"
+
+
+class FeeExceedsAmount(AppError):
+    """The fee is larger than the amount it is taken from."""
+
+    code, status, title = "fee_exceeds_amount", 422, "Fee too large"
+
+
+class AmountOverflow(AppError):
+    """The sum would pass what one balance can hold."""
+
+    code, status, title = "amount_overflow", 422, "Amount overflow"
+
+
+class InsufficientFunds(AppError):
+    """The account's floor does not allow this."""
+
+    code, status, title = "insufficient_funds", 422, "Insufficient funds"
+
+
+class CeilingExceeded(AppError):
+    """The account's ceiling does not allow this."""
+
+    code, status, title = "ceiling_exceeded", 422, "Ceiling exceeded"
+
+
+class CurrencyUnsupported(AppError):
+    """The currency is unknown, withdrawn, or has no minor unit."""
+
+    code, status, title = "currency_unsupported", 422, "Currency unsupported"
+
+
+class CurrencyMismatch(AppError):
+    """The payment has another currency."""
+
+    code, status, title = "currency_mismatch", 422, "Currency mismatch"
+
+
+class CurrencyAmbiguous(AppError):
+    """The account has several currencies: name one."""
+
+    code, status, title = "currency_ambiguous", 422, "Currency ambiguous"
+
+
+class UserNotFound(AppError):
+    """There is no such active user in this tenant."""
+
+    code, status, title = "user_not_found", 422, "User not found"
+
+
+# --- 429, 503: later, with the same key ---------------------------------------------------------------
+
+
+class RateLimited(AppError):
+    """Too many requests."""
+
+    code, status, title, retryable = "rate_limited", 429, "Rate limited", True
+
+
+class Overloaded(AppError):
+    """The service is busy."""
+
+    code, status, title, retryable = "overloaded", 503, "Overloaded", True
+
+
+class DatabaseBusy(AppError):
+    """All database connections are taken."""
+
+    code, status, title, retryable = "database_busy", 503, "Database busy", True
+
+
+class DatabaseUnavailable(AppError):
+    """The database cannot be reached: nothing was changed."""
+
+    code, status, title, retryable = (
+        "database_unavailable", 503, "Database unavailable", True,
+    )  # fmt: skip
+
+
+class Contention(AppError):
+    """Others hold what this request needs: nothing was changed."""
+
+    code, status, title, retryable = "contention", 503, "Contention", True
+
+
+class DeadlineExceeded(AppError):
+    """There was not enough time: nothing was changed."""
+
+    code, status, title, retryable = "deadline_exceeded", 503, "Deadline exceeded", True
+
+
+class OutcomeUnknown(AppError):
+    """The answer was lost on its way: ask again with the same key, it tells."""
+
+    code, status, title, retryable = "outcome_unknown", 503, "Outcome unknown", True
+
+
+CONSTRAINTS: dict[str, type[AppError]] = {
+    "payments_reference_key": DuplicateReference,
+    "payment_captures_reference_key": DuplicateReference,
+    "payments_user_fkey": UserNotFound,
+    "ledger_balances_counters_check": AmountOverflow,
+}
+
+
+def constraint_error(name: str | None) -> type[AppError] | None:
+    """Return the error class that a violated constraint means, or None: that one is a bug."""
+    return CONSTRAINTS.get(name or "")
+
+
+def all_errors() -> list[type[AppError]]:
+    """Every error class but the root, in the order of this file."""
+    return list(AppError.__subclasses__())

@@ -1,0 +1,1 @@
+"""The stores: PostgreSQL and Redis, without a business word."""
