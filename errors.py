@@ -76,7 +76,7 @@ class IdempotencyKeyInvalid(AppError):
     code, status, title = "idempotency_key_invalid", 400, "Invalid Idempotency-Key"
 
 
-# --- 401, 403, 404, 405: who, and where -----------------------------------------------------------
+# --- 401, 403, 404, 405: who, and where ---------------------------------------------------------
 
 
 class Unauthenticated(AppError):
@@ -133,7 +133,7 @@ class MethodNotAllowed(AppError):
     code, status, title = "method_not_allowed", 405, "Method not allowed"
 
 
-# --- 409, 410, 412: the state of things forbids it --------------------------------------------------
+# --- 409, 410, 412: the state of things forbids it ----------------------------------------------
 
 
 class IdempotencyInProgress(AppError):
@@ -192,7 +192,7 @@ class VersionMismatch(AppError):
     code, status, title = "version_mismatch", 412, "Version mismatch"
 
 
-# --- 413, 415, 422: the content is wrong --------------------------------------------------------------
+# --- 413, 415, 422: the content is wrong --------------------------------------------------------
 
 
 class BodyTooLarge(AppError):
@@ -279,7 +279,7 @@ class UserNotFound(AppError):
     code, status, title = "user_not_found", 422, "User not found"
 
 
-# --- 429, 503: later, with the same key ---------------------------------------------------------------
+# --- 429, 503: later, with the same key ---------------------------------------------------------
 
 
 class RateLimited(AppError):

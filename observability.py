@@ -1,4 +1,4 @@
-"""What a process tells about itself: the request context, the log set-up and the metric registry."""
+"""What a process tells of itself: request context, log set-up, metric registry."""
 
 from __future__ import annotations
 
