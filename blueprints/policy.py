@@ -1,0 +1,69 @@
+"""A policy per route, and the guard that asks it: who may come in (A1, A5, A6).
+
+The guard knows no flask: it takes two header values and an address, so that every kind of caller
+can be tried against every policy without a server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from errors import ScopeMissing, TenantMismatch, Unauthenticated
+from services.api_keys import MOVES_MONEY, SCOPES
+
+if TYPE_CHECKING:
+    from services.api_keys import Actor, ApiKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Who may use a route; `required_scope` is set if and only if the kind is `scope`."""
+
+    kind: Literal["public", "any", "scope"]
+    required_scope: str | None = None
+
+
+PUBLIC = Policy("public")
+ANY = Policy("any")
+
+
+def scope(name: str) -> Policy:
+    """Let in actors that hold this scope; an unknown one stops the boot."""
+    if name not in SCOPES:
+        raise ValueError(f"Bug: there is no scope {name!r}")
+    return Policy("scope", name)
+
+
+def admit(
+    policy: Policy | None,
+    authorization: str | None,
+    tenant: str | None,
+    address: str,
+    keys: ApiKeys,
+) -> Actor | None:
+    """Return the actor, None on a public route, or raise what the client gets: 401 or 403.
+
+    `authorization` and `tenant` are the headers Authorization and Strongroom-Tenant. No policy
+    is a route that nobody may use: the application does not start with one, this is the last gate.
+    """
+    if policy is None:
+        raise ScopeMissing("This route is closed to everybody.", required_scope=None)
+    if policy.kind == "public":
+        return None
+    actor = keys.authenticate(_bearer(authorization), address)
+    if tenant is not None and tenant != actor.tenant_id:
+        raise TenantMismatch
+    required = policy.required_scope
+    if required is not None and required not in actor.scopes:
+        if required in MOVES_MONEY:
+            keys.scope_denied(actor, required, address)
+        raise ScopeMissing(required_scope=required)
+    return actor
+
+
+def _bearer(authorization: str | None) -> str:
+    scheme, _, credential = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not credential.strip():
+        raise Unauthenticated
+    return credential.strip()

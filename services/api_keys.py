@@ -1,0 +1,302 @@
+"""API keys: how one is written, made, proved on every request, and ended (A9 to A12)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from hmac import compare_digest
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, NamedTuple
+
+from uuid_utils.compat import uuid7
+
+from errors import (
+    ApiKeyInvalid,
+    AppError,
+    IpNotAllowed,
+    NotFound,
+    TenantSuspended,
+    ValidationFailed,
+)
+from observability import current, log
+from repos import api_keys, audit, tenants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+    from uuid import UUID
+
+    from errors import Fault
+    from persistence.db import Database
+    from repos.api_keys import KeyRow
+
+GRANTABLE = frozenset(
+    {
+        "payments:create",
+        "payments:capture",
+        "payments:void",
+        "payments:refund",
+        "payments:dispute",
+        "payments:read",
+        "ledger:read",
+        "ledger:post",
+        "ledger:admin",
+        "vectors:read",
+        "vectors:write",
+        "webhooks:manage",
+        "users:read",
+        "audit:read",
+        "ops:read",
+    }
+)
+SCOPES = GRANTABLE | {"users:manage", "keys:manage", "ops:write"}
+# A refusal of these is worth a row of the audit log (A52).
+MOVES_MONEY = frozenset(
+    {"payments:capture", "payments:void", "payments:refund", "payments:dispute", "ledger:post"}
+)
+
+TOUCH_S = 60.0
+TOUCHED_MAX = 10_000  # Keys remembered as touched, about 2 MB.
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_KEY = re.compile(r"(srk_([a-z][a-z0-9-]{0,31})_([0-9A-Za-z]{12})_[0-9A-Za-z]{43})([0-9A-Za-z]{6})")
+
+
+class ScopeNotGrantable(AppError):
+    """An API key holds at least one scope, and only such as keys may hold."""
+
+    code, status, title = "scope_not_grantable", 422, "Scope not grantable"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks. `owner_id` None: reach is the whole tenant, else that user's own objects.
+
+    `subject` is `key:<principal id>`, the same before and after a rotation; `key_id` is the key
+    that was sent.
+    """
+
+    tenant_id: str
+    subject: str
+    scopes: frozenset[str]
+    owner_id: UUID | None = None
+    key_id: str | None = None
+
+
+# --- How a key is written -----------------------------------------------------------------------
+
+
+class Presented(NamedTuple):
+    """A well-written key: where to look it up, and the SHA-256 that its row must have."""
+
+    tenant_id: str
+    key_id: str
+    digest: bytes
+
+
+def _base62(number: int, width: int) -> str:
+    digits = ""
+    for _ in range(width):
+        number, digit = divmod(number, 62)
+        digits = _DIGITS[digit] + digits
+    return digits
+
+
+def _check(text: str) -> str:
+    return _base62(zlib.crc32(text.encode("ascii")), 6)
+
+
+def write_key(tenant_id: str) -> str:
+    """Draw a new key of 256 random bits."""
+    key_id = _base62(secrets.randbelow(62**12), 12)
+    text = f"srk_{tenant_id}_{key_id}_{_base62(secrets.randbits(256), 43)}"
+    return text + _check(text)
+
+
+# A pure function of the text: what is remembered is how it reads, never whether it is alive.
+@lru_cache(maxsize=4096)
+def read_key(bearer: str) -> Presented:
+    """Take a key apart; ApiKeyInvalid if it is no key or has a typing error (CRC-32)."""
+    match = _KEY.fullmatch(bearer)
+    if match is None or _check(match[1]) != match[4]:
+        raise ApiKeyInvalid
+    return Presented(match[2], match[3], sha256(bearer.encode("ascii")).digest())
+
+
+# --- Use cases ----------------------------------------------------------------------------------
+
+
+class ApiKeys:
+    """Use cases of API keys. `subject` is who does it, `clock` counts seconds and never jumps."""
+
+    def __init__(
+        self,
+        db: Database,
+        new_id: Callable[[], UUID] = uuid7,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._db = db
+        self._new_id = new_id
+        self._clock = clock
+        self._touched: dict[tuple[str, str], float] = {}
+
+    def authenticate(self, bearer: str, address: str) -> Actor:
+        """Prove, by one read of the primary, that the key is alive now.
+
+        ApiKeyInvalid: malformed, unknown, expired or revoked; TenantSuspended; IpNotAllowed.
+        """
+        tenant_id, key_id, digest = read_key(bearer)
+        with self._db.read() as conn:
+            row = api_keys.authenticate(conn, tenant_id=tenant_id, key_id=key_id)
+        if row is None or not compare_digest(row.key_hash, digest):
+            raise ApiKeyInvalid
+        if not row.tenant_active:
+            raise TenantSuspended
+        if row.allowed_cidrs is not None and not _within(address, row.allowed_cidrs):
+            raise IpNotAllowed
+        return Actor(tenant_id, row.subject, frozenset(row.scopes), key_id=key_id)
+
+    def touch(self, actor: Actor, address: str) -> None:
+        """Note that the key was used, once a minute at most; for after the answer, never fails."""
+        if actor.key_id is None:
+            return
+        now = self._clock()
+        key = (actor.tenant_id, actor.key_id)
+        if now - self._touched.get(key, -TOUCH_S) < TOUCH_S:
+            return
+        if len(self._touched) >= TOUCHED_MAX:
+            self._touched.clear()
+        self._touched[key] = now
+        try:
+            with self._db.write() as conn:
+                api_keys.touch(
+                    conn,
+                    tenant_id=actor.tenant_id,
+                    key_id=actor.key_id,
+                    address=_as_inet(address),
+                )
+        except AppError as error:
+            log.warning("api_key.not_touched", code=error.code)
+
+    def scope_denied(self, actor: Actor, scope: str, address: str) -> None:
+        """Note in the audit log that `actor` asked for what its scopes do not allow."""
+        with self._db.write() as conn:
+            audit.record(
+                conn,
+                tenant_id=actor.tenant_id,
+                audit_id=self._new_id(),
+                subject=actor.subject,
+                event="scope_denied",
+                outcome="failed",
+                reason=scope,
+                address=_as_inet(address),
+                request_id=current().request_id,
+            )
+
+    def create(
+        self,
+        tenant_id: str,
+        name: str,
+        scopes: Sequence[str],
+        subject: str,
+        *,
+        allowed_cidrs: Sequence[IPv4Network | IPv6Network] = (),
+        expires_at: datetime | None = None,
+    ) -> tuple[KeyRow, str]:
+        """Make a key; its text is returned here and nowhere again. No `allowed_cidrs`: anywhere.
+
+        ScopeNotGrantable; ValidationFailed: the expiry has passed; NotFound: no such tenant.
+        """
+        _refuse_ungrantable(scopes)
+        bearer = write_key(tenant_id)
+        _, key_id, digest = read_key(bearer)
+        with self._db.write() as conn:
+            row = api_keys.create(
+                conn,
+                tenant_id=tenant_id,
+                key_id=key_id,
+                principal_id=self._new_id(),
+                name=name,
+                key_hash=digest,
+                scopes=sorted(set(scopes)),
+                allowed_cidrs=[str(each) for each in allowed_cidrs] or None,
+                expires_at=expires_at,
+                audit_id=self._new_id(),
+                subject=subject,
+            )
+        if row is None:
+            raise self._why_not(tenant_id)
+        return row, bearer
+
+    def _why_not(self, tenant_id: str) -> AppError:
+        with self._db.read() as conn:
+            tenant = tenants.get(conn, tenant_id=tenant_id)
+        if tenant is None:
+            return NotFound("There is no such tenant.")
+        fault: Fault = {
+            "pointer": "/expires_at",
+            "code": "not_in_the_future",
+            "detail": "The expiry must be later than now.",
+        }
+        return ValidationFailed(errors=(fault,))
+
+    def list_by_tenant(self, tenant_id: str) -> list[KeyRow]:
+        """All keys of a tenant, ended ones too, oldest first."""
+        with self._db.read() as conn:
+            return api_keys.list_by_tenant(conn, tenant_id=tenant_id)
+
+    def revoke(
+        self, tenant_id: str, key_id: str, subject: str, reason: str | None = None
+    ) -> KeyRow:
+        """End a key: no request that starts after this is served. Twice is harmless; NotFound."""
+        with self._db.write() as conn:
+            row = api_keys.revoke(
+                conn,
+                tenant_id=tenant_id,
+                key_id=key_id,
+                reason=reason,
+                audit_id=self._new_id(),
+                subject=subject,
+            )
+        if row is None:
+            raise NotFound("The tenant has no such API key.")
+        return row
+
+
+def _refuse_ungrantable(scopes: Sequence[str]) -> None:
+    faults: list[Fault] = [
+        {
+            "pointer": f"/scopes/{place}",
+            "code": ScopeNotGrantable.code,
+            "detail": "Not a scope that an API key can hold.",
+        }
+        for place, scope in enumerate(scopes)
+        if scope not in GRANTABLE
+    ]
+    if faults or not scopes:
+        raise ScopeNotGrantable(errors=tuple(faults))
+
+
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ip_address(address)
+    except ValueError:  # A Unix socket's client has none.
+        return None
+    # A socket that listens on both families shows an IPv4 client so; the list names it as IPv4.
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def _within(address: str, networks: list[str]) -> bool:
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in ip_network(each) for each in networks)
+
+
+def _as_inet(address: str) -> str | None:
+    """Write an address for PostgreSQL, which knows no zones (fe80::1%eth0)."""
+    parsed = _parsed(address)
+    return str(parsed).partition("%")[0] if parsed else None
