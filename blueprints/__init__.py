@@ -1,0 +1,21 @@
+"""Every blueprint of the service, on one screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from blueprints import ops
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+ALL = (ops.routes,)
+
+
+def register_all(app: Flask) -> None:
+    """Register every blueprint. A route without a policy stops the boot (AI7, A5)."""
+    for routes in ALL:
+        app.register_blueprint(routes)
+    for rule in app.url_map.iter_rules():
+        if not hasattr(app.view_functions[rule.endpoint], "operation"):
+            raise RuntimeError(f"Bug: {rule.rule} has no policy: declare an operation")

@@ -1,0 +1,223 @@
+"""The way in and out of every view: `operation` authorises, reads and checks; `respond` renders.
+
+The order is K1's: credential and scope, headers, JSON, fingerprint; then the view.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from flask import Response, request
+from uuid_utils import uuid7
+
+from blueprints import reading
+from blueprints.exchange import exchange
+from blueprints.fields import ID_PATTERN, Answer, Empty, Model
+from blueprints.hooks import services
+from blueprints.policy import admit
+from errors import AppError, IdempotencyKeyRequired, NotFound, ValidationFailed, VersionMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from wsgiref.types import WSGIEnvironment
+
+    from services.idempotency import Claim
+
+    from blueprints.exchange import Exchange
+    from blueprints.policy import Policy
+    from errors import Fault
+    from services import Services
+    from services.api_keys import Actor
+
+FINGERPRINT_VERSION = 1
+BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+ID = re.compile(ID_PATTERN)
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as a view sees it. `actor` is None on public routes, `claim` on unkeyed ones.
+
+    On a keyed route `fault` holds what is wrong with body or query, which are then None: the
+    service raises it once it has looked up the key (K1). Elsewhere the frame has raised it.
+    """
+
+    actor: Actor
+    body: Any = None
+    query: Any = None
+    if_match: int | None = None
+    claim: Claim = None  # type: ignore[assignment]
+    fault: ValidationFailed | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What a view declares of itself: the frame enforces it and the API description prints it."""
+
+    view: Callable[..., Response]
+    policy: Policy
+    body: type[Model] | None
+    query: type[Model] | None
+    answers: Mapping[int, type[Answer] | str | None]
+    errors: tuple[type[AppError], ...]
+    keyed: bool
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    query_reader: reading.Query
+    no_body: bytes
+
+    @property
+    def versioned(self) -> bool:
+        """Whether If-Match is read."""
+        return VersionMismatch in self.errors
+
+
+def operation(
+    *,
+    policy: Policy,
+    answers: Mapping[int, type[Answer] | str | None],
+    body: type[Model] | None = None,
+    query: type[Model] | None = None,
+    errors: tuple[type[AppError], ...] = (),
+    keyed: bool = False,
+) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+    """Declare a view `def view(call: Call, thing_id: UUID) -> Response`.
+
+    `answers` maps a status to the model of its JSON, to a media type, or to None for no body.
+    `errors` are the view's own; the frame's are known. `keyed`: Idempotency-Key is read, and
+    `call.claim` made. If-Match is read where `errors` holds VersionMismatch. A path parameter
+    annotated UUID is an id: 404 unless it has 36 lower-case characters (AE6).
+    """
+
+    def declare(view: Callable[..., Response]) -> Callable[..., Response]:
+        kinds = view.__annotations__.items()
+        declared = Operation(
+            view=view,
+            policy=policy,
+            body=body,
+            query=query,
+            answers=answers,
+            errors=errors,
+            keyed=keyed,
+            ids=tuple(name for name, kind in kinds if kind in {UUID, "UUID"}),
+            texts=tuple(name for name, kind in kinds if kind in {str, "str"}),
+            query_reader=reading.Query(query or Empty),
+            no_body=_no_body(body or Empty),
+        )
+        handle = functools.wraps(view)(_handler(declared))
+        handle.operation = declared  # type: ignore[attr-defined]
+        return handle
+
+    return declare
+
+
+def respond(
+    status: int, model: type[Answer], data: Any, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with `data` (a row, or stored JSON) as `model` shows it: the same bytes each time."""
+    text = model.__pydantic_serializer__.to_json(model.model_validate(data))
+    return Response(text, status, headers, content_type="application/json")
+
+
+def _handler(op: Operation) -> Callable[..., Response]:
+    def handle(**path: Any) -> Response:
+        environ, held, now = request.environ, services(), exchange()
+        call = Call(_admit(op, held, environ, now))
+        if "HTTP_IDEMPOTENCY_KEY" in environ or op.keyed:
+            _settle_key(op, held, environ, now)
+        if op.versioned and "HTTP_IF_MATCH" in environ:
+            call.if_match = reading.if_match(environ["HTTP_IF_MATCH"])
+        _read_path(op, path)
+        given, document, wrong = _read_content(op, call, environ, held)
+        if wrong:
+            call.fault, call.body, call.query = ValidationFailed(errors=wrong), None, None
+            if not op.keyed:
+                raise call.fault
+        if op.keyed:
+            call.claim = _claim(call, now, environ, (given, document))
+        return op.view(call, **path)
+
+    return handle
+
+
+def _no_body(model: type[Model]) -> bytes:
+    """Return what the absence of a body means: `{}` where the model needs nothing."""
+    needs = any(each.is_required() for each in model.model_fields.values())
+    return b"" if needs else b"{}"
+
+
+def _admit(op: Operation, held: Services, environ: WSGIEnvironment, now: Exchange) -> Actor:
+    address = environ.get("REMOTE_ADDR", "")
+    actor = admit(
+        op.policy,
+        environ.get("HTTP_AUTHORIZATION"),
+        environ.get("HTTP_STRONGROOM_TENANT"),
+        address,
+        held.api_keys,
+    )
+    if actor is not None:
+        now.tenant_id, now.actor = actor.tenant_id, actor.subject
+        now.after.append(lambda: held.api_keys.touch(actor, address))
+    return actor  # type: ignore[return-value]
+
+
+def _settle_key(op: Operation, held: Services, environ: WSGIEnvironment, now: Exchange) -> None:
+    """Read or make the key and note what every answer says of it (K2 to K4, K11)."""
+    header = environ.get("HTTP_IDEMPOTENCY_KEY")
+    if not op.keyed or not held.config.feature_idempotency_enabled:
+        header, now.idempotency = None, "ignored"
+    elif header is not None:
+        now.key = now.answer_headers["Idempotency-Key"] = reading.idempotency_key(header)
+        return
+    elif held.config.idempotency_key_required and environ["REQUEST_METHOD"] == "POST":
+        raise IdempotencyKeyRequired
+    else:
+        now.idempotency = "generated"
+    now.answer_headers["Idempotency-Status"] = now.idempotency
+    if op.keyed:
+        now.key, now.key_is_generated = f"auto-{uuid7()}", True
+        now.answer_headers["Idempotency-Key"] = now.key
+
+
+def _read_path(op: Operation, path: dict[str, Any]) -> None:
+    """Turn ids into UUIDs, in place. Raises NotFound for what no id and no text column can be."""
+    for name in op.ids:
+        if ID.fullmatch(path[name]) is None:
+            raise NotFound
+        path[name] = UUID(path[name])
+    for name in op.texts:
+        if not path[name].isprintable():
+            raise NotFound
+
+
+def _read_content(
+    op: Operation, call: Call, environ: WSGIEnvironment, held: Services
+) -> tuple[list[tuple[str, str]], Any, tuple[Fault, ...]]:
+    """Read body and query into `call`; return the query's pairs, the document, and all faults."""
+    given = reading.pairs(environ)
+    call.query, wrong = op.query_reader.read(given)
+    if environ["REQUEST_METHOD"] not in BODY_METHODS:
+        return given, {}, tuple(wrong)
+    raw = reading.body(environ, held.config.body_max_bytes) or op.no_body
+    document = reading.document(raw)
+    call.body, more = reading.parsed(op.body or Empty, raw, document)
+    return given, document, (*wrong, *more)
+
+
+def _claim(call: Call, now: Exchange, environ: WSGIEnvironment, content: tuple[Any, Any]) -> Claim:
+    from services.idempotency import Claim, fingerprint  # noqa: PLC0415
+
+    return Claim(
+        tenant_id=call.actor.tenant_id,
+        scope=call.actor.subject,
+        key=now.key,
+        operation=f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}",
+        fingerprint=fingerprint(*content),
+        fingerprint_version=FINGERPRINT_VERSION,
+        request_id=now.request_id,
+        generated=now.key_is_generated,
+    )

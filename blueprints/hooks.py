@@ -1,0 +1,216 @@
+"""The outermost layer: what belongs to every request, whatever answers it.
+
+Request id and trace, deadline, shedding, host check, security headers, the canonical log line.
+It is WSGI, not Flask hooks: so it also covers what fails outside Flask, and costs less.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from flask import current_app, request
+from uuid_utils import uuid7
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import observability
+from blueprints import problems
+from blueprints.exchange import Exchange, exchange
+from errors import InvalidHeader, Overloaded, ScopeMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from flask import Flask
+
+    from services import Services
+
+QUEUE_MAX_MS = 1_000  # Older requests are refused: their client has most likely gone (OS2).
+QUEUE_BELIEVED_MS = 60_000  # Beyond it, somebody's clock is wrong.
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}.*")
+REQUEST_START = re.compile(r"(?:t=)?([0-9]{10}(?:\.[0-9]{1,6})?)")
+PROBES = frozenset({"/livez", "/readyz", "/healthz"})
+HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+OVER_TLS = ("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+
+
+def services() -> Services:
+    """Return what `create_app` has built."""
+    return cast("Services", current_app.extensions["strongroom"])
+
+
+def install(app: Flask, held: Services) -> None:
+    """Put the layer around `app`. Call it before routes are registered."""
+    app.extensions["strongroom"] = held
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # CORS is off: OPTIONS is 405.
+    app.url_map.merge_slashes = False  # A redirect would be an answer of another shape (AF4).
+    app.before_request(_guard)
+    hops = held.config.trusted_proxy_hops
+    layer: WSGIApplication = Frame(app.wsgi_app, held)
+    if hops:
+        layer = ProxyFix(layer, x_for=hops, x_proto=hops, x_host=hops)
+    app.wsgi_app = layer  # type: ignore[method-assign, assignment]
+
+
+def _guard() -> None:
+    """Note the route, and close every one that declares no policy (A5)."""
+    rule = request.url_rule
+    if rule is not None:
+        exchange().route = rule.rule
+        if not hasattr(current_app.view_functions[rule.endpoint], "operation"):
+            raise ScopeMissing("This route is closed to everybody.", required_scope=None)
+
+
+class Frame:
+    """A WSGI application around Flask's."""
+
+    def __init__(self, inner: Callable[..., Iterable[bytes]], held: Services) -> None:
+        config = held.config
+        self._inner = inner
+        self._deadline_s = config.request_deadline_ms / 1000
+        self._hosts = frozenset(host.lower() for host in config.allowed_hosts)
+        self._behind_proxy = config.trusted_proxy_hops > 0
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request; whatever happens, there is an answer and a log line."""
+        began = time.perf_counter()
+        now = _begin(environ)
+        over_tls = environ["wsgi.url_scheme"] == "https"
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            _complete(now, headers, over_tls)
+            now.status = int(status[:3])
+            return start_response(status, headers, exc_info)
+
+        try:
+            self._admit(environ, now)
+            body = self._inner(environ, start)
+        except Exception as exc:  # noqa: BLE001  # The last resort: no other layer has answered.
+            body = problems.wsgi_answer(exc, environ, start)
+        _log(now, environ, began)
+        return _Answer(body, now.after) if now.after else body
+
+    def _admit(self, environ: WSGIEnvironment, now: Exchange) -> None:
+        """Set the deadline. Raises Overloaded (OS2), InvalidHeader for a host that is not ours."""
+        queued_ms = _queued_ms(environ) if self._behind_proxy else None
+        now.queue_ms = queued_ms
+        now.deadline = time.monotonic() + self._deadline_s - (queued_ms or 0) / 1000
+        if queued_ms is not None and queued_ms > QUEUE_MAX_MS:
+            raise Overloaded("The request waited too long before it came here.")
+        if self._hosts and _host(environ) not in self._hosts:
+            raise InvalidHeader(
+                "This host is not served here.",
+                errors=(
+                    {"header": "Host", "code": "invalid_choice", "detail": "Not a name of ours."},
+                ),
+            )
+
+
+class _Answer:
+    """A body, and what happens once it has left."""
+
+    __slots__ = ("_after", "_body")
+
+    def __init__(self, body: Iterable[bytes], after: list[Callable[[], object]]) -> None:
+        self._body = body
+        self._after = after
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        """End the body, then do the rest; one failure is logged and keeps nobody from it."""
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            while self._after:
+                try:
+                    self._after.pop(0)()
+                except Exception:  # noqa: BLE001  # The client has its answer; nothing may undo it.
+                    observability.log.exception("after_answer.failed")
+
+
+def _begin(environ: WSGIEnvironment) -> Exchange:
+    fresh = uuid7()
+    given = environ.get("HTTP_X_REQUEST_ID")
+    now = Exchange(
+        request_id=given if given and REQUEST_ID.fullmatch(given) else str(fresh),
+        trace_id=fresh.hex,
+        span_id=fresh.hex[16:],
+    )
+    parent = TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
+    if parent:
+        now.trace_id = parent[1]
+    observability.begin(now)
+    return now
+
+
+def _queued_ms(environ: WSGIEnvironment) -> float | None:
+    """How long the proxy has held the request; None if it does not say so believably."""
+    match = REQUEST_START.fullmatch(environ.get("HTTP_X_REQUEST_START", ""))
+    if match is None:
+        return None
+    queued_ms = (time.time() - float(match[1])) * 1000
+    return queued_ms if 0 <= queued_ms <= QUEUE_BELIEVED_MS else None
+
+
+def _host(environ: WSGIEnvironment) -> str:
+    host = environ.get("HTTP_HOST", "").lower()
+    return re.sub(r":[0-9]*$", "", host)
+
+
+def _complete(now: Exchange, headers: list[tuple[str, str]], over_tls: bool) -> None:
+    """Add to `headers` what every answer has; what a view has set itself stays."""
+    if now.answer_headers:
+        headers[:] = [one for one in headers if one[0] not in now.answer_headers]
+        headers.extend(now.answer_headers.items())
+    names = {name for name, _ in headers}
+    headers.extend(one for one in HEADERS if one[0] not in names)
+    headers.append(("X-Request-ID", now.request_id))
+    if over_tls:
+        headers.append(OVER_TLS)
+    now.bytes_out = next((int(v) for name, v in headers if name == "Content-Length"), None)
+
+
+def _log(now: Exchange, environ: WSGIEnvironment, began: float) -> None:
+    """Write the canonical line of the request (OL1)."""
+    if now.status == 200 and environ["PATH_INFO"] in PROBES:  # noqa: PLR2004
+        return
+    kind, _, actor_id = (now.actor or "").partition(":")
+    write = observability.log.error if now.status == 500 else observability.log.info  # noqa: PLR2004
+    write(
+        "request",
+        request_id=now.request_id,
+        trace_id=now.trace_id,
+        span_id=now.span_id,
+        tenant_id=now.tenant_id,
+        actor_kind=kind or None,
+        actor_id=actor_id or None,
+        method=environ["REQUEST_METHOD"],
+        route=now.route,
+        status=now.status,
+        code=now.code,
+        duration_ms=round((time.perf_counter() - began) * 1000, 3),
+        queue_ms=now.queue_ms,
+        db_ms=round(now.db_ms, 3),
+        db_wait_ms=round(now.db_wait_ms, 3),
+        db_statements=now.db_statements,
+        db_retries=now.db_retries,
+        kv_ms=round(now.kv_ms, 3),
+        idempotency=now.idempotency,
+        bytes_in=int(environ.get("CONTENT_LENGTH") or 0),
+        bytes_out=now.bytes_out,
+        client_ip=environ.get("REMOTE_ADDR"),
+        user_agent=environ.get("HTTP_USER_AGENT"),
+    )

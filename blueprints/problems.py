@@ -1,0 +1,137 @@
+"""Every error as one shape, application/problem+json (RFC 9457), whoever raised it (AF1 to AF4)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_OID, uuid5
+
+from flask import Response
+from pydantic_core import to_json
+from werkzeug.exceptions import HTTPException
+
+import observability
+from blueprints.exchange import exchange
+from errors import (
+    AppError,
+    BodyTooLarge,
+    IdempotencyKeyCancelled,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    InvalidHeader,
+    LedgerBehind,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    UnsupportedMediaType,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from flask import Flask
+
+    from blueprints.exchange import Exchange
+
+MEDIA_TYPE = "application/problem+json"
+UUID_TEXT = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+DRAFT = "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07"
+# Problems about keys: the section of the draft that says more (K4).
+SEE = {
+    "idempotency_key_required": f"{DRAFT}#section-2.6",
+    "idempotency_key_invalid": f"{DRAFT}#section-2.1",
+    "idempotency_key_reused": f"{DRAFT}#section-2.2",
+    "idempotency_key_cancelled": f"{DRAFT}#section-2.6",
+    "idempotency_in_progress": f"{DRAFT}#section-2.6",
+}
+# Where it is certain that nothing happened and nothing will, so that a new key cannot double it.
+NEW_KEY_IS_SAFE = frozenset(
+    error.code
+    for error in (
+        IdempotencyKeyRequired,
+        IdempotencyKeyInvalid,
+        IdempotencyKeyReused,
+        IdempotencyKeyCancelled,
+    )
+)
+RETRY_AFTER_S = {LedgerBehind.code: 5}
+HTTP_ERRORS: dict[int | None, type[AppError]] = {
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: BodyTooLarge,
+    415: UnsupportedMediaType,
+    503: Overloaded,
+}
+
+
+def install(app: Flask) -> None:
+    """Answer every exception of `app` with a problem document."""
+    app.register_error_handler(AppError, _answer)
+    app.register_error_handler(HTTPException, lambda exc: _answer(_of_http(exc)))
+    app.register_error_handler(Exception, lambda exc: _answer(_unexpected(exc)))
+
+
+def wsgi_answer(
+    exc: Exception, environ: WSGIEnvironment, start_response: StartResponse
+) -> Iterable[bytes]:
+    """Answer what was raised outside Flask."""
+    return _answer(exc if isinstance(exc, AppError) else _unexpected(exc))(environ, start_response)
+
+
+def document(error: AppError, now: Exchange) -> dict[str, Any]:
+    """Return the problem document of `error` in the request `now`."""
+    made: dict[str, Any] = {
+        "type": f"/problems/{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "instance": _instance(now.request_id),
+        "code": error.code,
+        "retryable": error.retryable,
+        "request_id": now.request_id,
+        "errors": error.errors,
+    }
+    if error.code in SEE:
+        made |= {"idempotency_key": now.key or None, "see": SEE[error.code]}
+    if error.code in SEE or (now.key and error.status == Overloaded.status):
+        made["safe_new_key"] = error.code in NEW_KEY_IS_SAFE
+    return made | error.members
+
+
+def _answer(error: AppError) -> Response:
+    now = exchange()
+    now.code = error.code
+    observability.problems_total.labels(error.code).inc()
+    text = to_json(document(error, now))
+    return Response(text, error.status, _headers(error), content_type=MEDIA_TYPE)
+
+
+def _headers(error: AppError) -> dict[str, str]:
+    headers = dict(error.headers)
+    if error.status in {429, 503} or error.code in RETRY_AFTER_S or error.retryable:
+        headers.setdefault("Retry-After", str(RETRY_AFTER_S.get(error.code, 1)))
+    if error.status == 401:  # noqa: PLR2004
+        invalid = "" if error.code == "unauthenticated" else ', error="invalid_token"'
+        headers.setdefault("WWW-Authenticate", f'Bearer realm="strongroom"{invalid}')
+    return headers
+
+
+def _of_http(exc: HTTPException) -> AppError:
+    """Translate what werkzeug raises: unknown paths, methods, unreadable requests."""
+    if exc.code is not None and exc.code >= 500 and exc.code not in HTTP_ERRORS:  # noqa: PLR2004
+        return _unexpected(exc)
+    kind = HTTP_ERRORS.get(exc.code, InvalidHeader)
+    allow = {n: v for n, v in exc.get_headers() if n in {"Allow", "Retry-After"}}
+    return kind("There is no such path." if kind is NotFound else None, headers=allow)
+
+
+def _unexpected(exc: Exception) -> AppError:
+    observability.log.error("unexpected", exc_info=exc)
+    return AppError("Something failed here, not in your request; request_id helps us to find it.")
+
+
+def _instance(request_id: str) -> str:
+    known = UUID_TEXT.fullmatch(request_id)
+    return f"urn:uuid:{request_id if known else uuid5(NAMESPACE_OID, request_id)}"

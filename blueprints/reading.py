@@ -1,0 +1,242 @@
+"""Bytes to JSON to a strict model, query string to a model, headers to values (AE1 to AE7).
+
+The checked `json.loads` only refuses; the model then reads the same bytes (AE3).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from blueprints import faults
+from errors import (
+    BodyTooLarge,
+    Fault,
+    IdempotencyKeyInvalid,
+    InvalidHeader,
+    InvalidJson,
+    UnsupportedMediaType,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from wsgiref.types import WSGIEnvironment
+
+    from blueprints.fields import Model
+
+MOST_DEPTH = 16
+JSON_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
+STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
+# Visible ASCII less quote, comma and backslash; the quoted form of RFC 8941 means the same (K2).
+KEY = re.compile(r'("?)([!#-+\--\[\]-~]{1,255})\1')
+ETAG = re.compile(r'"([!#-~]*)"')
+VERSION = re.compile(r"[1-9][0-9]{0,17}")
+INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+NO_VERSION = -1  # A version that nothing ever has: If-Match with it fails.
+
+
+# --- Bodies -------------------------------------------------------------------------------------
+
+
+def body(environ: WSGIEnvironment, most_bytes: int) -> bytes:
+    """Read the body, b"" if there is none. Raises BodyTooLarge unread, UnsupportedMediaType."""
+    declared = environ.get("CONTENT_LENGTH")
+    if declared:
+        if not (declared.isascii() and declared.isdigit()):
+            raise InvalidHeader("Content-Length is not a number.")
+        length = int(declared)
+        if length > most_bytes:
+            raise BodyTooLarge(f"A body has at most {most_bytes} bytes here.")
+        raw: bytes = environ["wsgi.input"].read(length) if length else b""
+        if len(raw) != length:
+            raise InvalidJson("The body ended early.")
+    elif environ.get("wsgi.input_terminated") and "HTTP_TRANSFER_ENCODING" in environ:
+        raw = environ["wsgi.input"].read(most_bytes + 1)
+        if len(raw) > most_bytes:
+            raise BodyTooLarge(f"A body has at most {most_bytes} bytes here.")
+    else:
+        return b""
+    if raw and environ.get("CONTENT_TYPE") != "application/json":
+        _check_type(environ.get("CONTENT_TYPE", ""))
+    if "HTTP_CONTENT_ENCODING" in environ:
+        raise UnsupportedMediaType
+    return raw
+
+
+def _check_type(content_type: str) -> None:
+    if not JSON_TYPE.fullmatch(content_type):
+        raise UnsupportedMediaType
+
+
+def document(raw: bytes) -> Any:
+    """Return the JSON document of `raw` as Python sees it. Raises InvalidJson (AE1)."""
+    if raw.count(b"{") + raw.count(b"[") > MOST_DEPTH and _depth(raw) > MOST_DEPTH:
+        raise InvalidJson(f"The body is nested more than {MOST_DEPTH} deep.")
+    try:
+        return _DECODER.decode(raw.decode("utf-8"))
+    except UnicodeDecodeError as exc:
+        raise InvalidJson("The body is not UTF-8.") from exc
+    except _Refused as exc:
+        raise InvalidJson(str(exc)) from exc
+    except ValueError as exc:
+        raise InvalidJson("The body is not JSON.") from exc
+
+
+def parsed(model: type[Model], raw: bytes, found: Any) -> tuple[Model | None, list[Fault]]:
+    """Read `raw`, whose document is `found`, into `model`: the model, or all its faults."""
+    # Only an escape can bring NUL or a lone surrogate past UTF-8 and JSON (AE2).
+    wrong = list(_not_text(found)) if b"\\u" in raw else []
+    try:
+        read = model.model_validate_json(raw)
+    except ValidationError as exc:
+        wrong += faults.of_body(exc)
+        if not wrong:
+            raise InvalidJson("The body holds a number that is too large.") from exc
+        return None, wrong[: faults.MOST_FAULTS]
+    return (None, wrong) if wrong else (read, [])
+
+
+class _Refused(ValueError):
+    """JSON that json.loads takes and RFC 7493 does not."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _Refused("A name stands twice in one object.")
+    return made
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number != 0:
+        raise _Refused("A number is too large.")
+    return number
+
+
+def _constant(_: str) -> Any:
+    raise _Refused("NaN and Infinity are not JSON.")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_constant
+)
+
+
+def _depth(raw: bytes) -> int:
+    depth = most = 0
+    for char in STRING.sub(b"", raw):
+        if char in b"{[":
+            depth += 1
+            most = max(most, depth)
+        elif char in b"}]":
+            depth -= 1
+    return most
+
+
+def _not_text(found: Any, path: tuple[Any, ...] = ()) -> Iterator[Fault]:
+    """Name every place whose name or string no text column can hold."""
+    if isinstance(found, str):
+        if NOT_TEXT.search(found):
+            yield faults.fault("pointer", faults.pointer(path), "forbidden_character")
+    elif isinstance(found, dict):
+        for name, value in found.items():
+            if NOT_TEXT.search(name):
+                yield faults.fault("pointer", faults.pointer((*path, name)), "forbidden_character")
+            yield from _not_text(value, (*path, name))
+    elif isinstance(found, list):
+        for place, value in enumerate(found):
+            yield from _not_text(value, (*path, place))
+
+
+# --- Query strings ------------------------------------------------------------------------------
+
+
+class Query:
+    """Reads query strings into one model: as a flat JSON object whose integers are digits.
+
+    A member that is an array may be repeated; `a.b=c` is a member of the object `a`.
+    """
+
+    def __init__(self, model: type[Model]) -> None:
+        """Learn from the model which names are arrays, objects, integers."""
+        properties = model.model_json_schema()["properties"]
+        self._kinds = {name: schema.get("type") for name, schema in properties.items()}
+        self._model = model
+
+    def read(self, pairs: list[tuple[str, str]]) -> tuple[Model | None, list[Fault]]:
+        """Return the model, or all faults by parameter (AE6)."""
+        wrong, members = _gathered(pairs, self._kinds)
+        try:
+            read = self._model.model_validate_json(to_json(members))
+        except ValidationError as exc:
+            return None, (wrong + faults.of_query(exc))[: faults.MOST_FAULTS]
+        return (None, wrong) if wrong else (read, [])
+
+
+def pairs(environ: WSGIEnvironment) -> list[tuple[str, str]]:
+    """Return the query string's names and values in their order; bad UTF-8 as lone surrogates."""
+    text = environ.get("QUERY_STRING", "")
+    if not text:
+        return []
+    text = text.encode("latin-1").decode("utf-8", "surrogateescape")
+    return parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
+
+
+def _gathered(
+    given: list[tuple[str, str]], kinds: dict[str, str | None]
+) -> tuple[list[Fault], dict[str, Any]]:
+    wrong: list[Fault] = []
+    members: dict[str, Any] = {}
+    for name, value in given:
+        shown = faults.pointer((name,))[1:]
+        if NOT_TEXT.search(name) or NOT_TEXT.search(value):
+            wrong.append(faults.fault("parameter", shown, "forbidden_character"))
+            continue
+        head, _, tail = name.partition(".")
+        if tail and kinds.get(head) == "object":
+            held = members.setdefault(head, {})
+            key = tail
+        else:
+            held, key = members, name
+        if kinds.get(key) == "array" and held is members:
+            held.setdefault(key, []).append(value)
+        elif key in held:
+            wrong.append(faults.fault("parameter", shown, "repeated"))
+        else:
+            held[key] = _integer(value) if kinds.get(key) == "integer" else value
+    return wrong, members
+
+
+def _integer(value: str) -> int | str:
+    return int(value) if INTEGER.fullmatch(value) else value
+
+
+# --- Headers ------------------------------------------------------------------------------------
+
+
+def idempotency_key(header: str) -> str:
+    """Return the key of an Idempotency-Key header. Raises IdempotencyKeyInvalid (K2)."""
+    match = KEY.fullmatch(header)
+    if match is None:
+        raise IdempotencyKeyInvalid
+    return match[2]
+
+
+def if_match(header: str) -> int | None:
+    """Return the version that If-Match names, None for `*`. A weak or foreign tag names none."""
+    if header == "*":
+        return None
+    tag = ETAG.fullmatch(header.removeprefix("W/"))
+    if tag is None:
+        one: Fault = {"header": "If-Match", "code": "invalid_format", "detail": "One entity tag."}
+        raise InvalidHeader("If-Match names one entity tag.", errors=(one,))
+    if header.startswith("W/") or not VERSION.fullmatch(tag[1]):
+        return NO_VERSION
+    return int(tag[1])
