@@ -1,0 +1,312 @@
+"""The handles that repository functions are given, one class per way to the database.
+
+They send statements, send them again where the error table says so, and raise its errors.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from functools import partial
+from time import monotonic, perf_counter, sleep
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+import observability
+from errors import AppError, OutcomeUnknown
+from persistence.db_connection import DeadlineConnection, set_all
+from persistence.db_errors import (
+    RETRY_AFTER,
+    RULES,
+    Mode,
+    Rule,
+    Trouble,
+    refusal,
+    trouble_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from persistence.db_pool import Connections
+    from persistence.statements import Statement
+
+T = TypeVar("T")
+
+# The pause before what met a conflict is sent again: up to this times the number of the try.
+CONFLICT_PAUSE_S = 0.02
+
+
+class Conn:
+    """What a repository function is given: it sends statements and does nothing else.
+
+    `run` and `stream` are for persistence.statements; repositories call `Statement.one` and kin.
+    """
+
+    __slots__ = ("_connections", "_context", "_raw")
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._context = observability.current()
+        self._raw: DeadlineConnection | None = None
+
+    def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
+        """Send one statement and return its cursor; raises what the error table says."""
+        raise NotImplementedError
+
+    def stream(self, statement: Statement[Any], values: Sequence[Any], batch: int) -> Iterator[Any]:
+        """Yield rows by a server-side cursor; only a snapshot has one."""
+        del values, batch
+        raise RuntimeError(f"Bug: {statement.name} is streamed outside of a snapshot")
+
+    def __enter__(self) -> Self:
+        if self._context.holds_connection:
+            raise RuntimeError("Bug: nested checkout: this request holds a connection already")
+        self._raw = self._connections.check_out(self._context)
+        self._context.holds_connection = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._context.holds_connection = False
+        self._give_back()
+
+    def _give_back(self) -> None:
+        raw, self._raw = self._raw, None
+        if raw is not None:
+            self._connections.give_back(raw)
+
+    @property
+    def _connection(self) -> DeadlineConnection:
+        if self._raw is None:
+            raise RuntimeError("Bug: this handle was used outside of its with block")
+        return self._raw
+
+    def _send(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
+        context = self._context
+        started = perf_counter()
+        try:
+            return self._connection.send(statement, values)
+        finally:
+            context.db_statements += 1
+            context.db_ms += (perf_counter() - started) * 1000
+
+    def _refuse_writes(self, statement: Statement[Any]) -> None:
+        if statement.is_write:
+            raise RuntimeError(f"Bug: {statement.name} writes; this handle only reads")
+
+    def _look_up(self, mode: Mode, exc: psycopg.Error) -> tuple[Trouble, Rule]:
+        """Return the trouble and its rule; what is none is raised. Broken connections go."""
+        trouble = trouble_of(exc)
+        if trouble is None:
+            refused = refusal(exc)
+            if refused is None:
+                raise exc
+            raise refused from exc
+        rule = RULES[mode][trouble]
+        if rule.drop:
+            self._connection.close()
+        if exc.sqlstate == psycopg.errors.ReadOnlySqlTransaction.sqlstate:
+            self._connections.drain()
+        return trouble, rule
+
+    def _give_up(self, error: type[AppError] | None, exc: psycopg.Error) -> NoReturn:
+        if error is None:
+            raise exc
+        if error is OutcomeUnknown:
+            observability.db_outcome_unknown_total.inc()
+        raise error(headers=RETRY_AFTER) from exc
+
+    def _is_late(self) -> bool:
+        deadline = self._context.deadline
+        return deadline is not None and deadline <= monotonic()
+
+
+class _Alone(Conn):
+    """Each statement is its own transaction, so it can be sent again by itself."""
+
+    __slots__ = ()
+
+    def _run(
+        self, statement: Statement[Any], values: Sequence[Any], mode: Mode
+    ) -> psycopg.RawCursor[Any]:
+        try:
+            return self._send(statement, values)
+        except psycopg.Error as exc:
+            return self._again(partial(self._send, statement, values), mode, exc)
+
+    def _again(self, send: Callable[[], T], mode: Mode, exc: psycopg.Error) -> T:
+        """Send again as often as the table says.
+
+        `doubt`: an earlier try may have been committed; that a later one is refused, or finds no
+        connection, does not say that nothing was changed.
+        """
+        tries: Counter[Trouble] = Counter()
+        doubt = False
+        while True:
+            trouble, rule = self._look_up(mode, exc)
+            doubt = doubt or rule.error is OutcomeUnknown
+            tries[trouble] += 1
+            if tries[trouble] > rule.again or self._is_late():
+                self._give_up(OutcomeUnknown if doubt else rule.error, exc)
+            try:
+                self._replace(trouble, tries[trouble])
+                return send()
+            except AppError as error:
+                self._give_up(OutcomeUnknown if doubt else type(error), exc)
+            except psycopg.Error as later:
+                exc = later
+
+    def _replace(self, trouble: Trouble, tried: int) -> None:
+        """Give the connection back and get one that answers."""
+        self._context.db_retries += 1
+        observability.db_retries_total.labels(trouble.value).inc()
+        self._give_back()
+        if trouble is Trouble.CONFLICT:
+            pause(tried)
+        self._raw = self._connections.check_out(self._context, verify=True)
+
+
+class ReadConn(_Alone):
+    """Any number of reads, each of which sees what is committed when it starts."""
+
+    __slots__ = ()
+
+    def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
+        """Send a read."""
+        self._refuse_writes(statement)
+        return self._run(statement, values, Mode.READ)
+
+
+class WriteConn(_Alone):
+    """One write, committed when its statement ends (AW1)."""
+
+    __slots__ = ("_used",)
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self._used = False
+
+    def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
+        """Send the write."""
+        if self._used or not statement.is_write:
+            raise RuntimeError(f"Bug: {statement.name}: db.write() takes exactly one write")
+        self._used = True
+        mode = Mode.KEYED_WRITE if statement.claims_key else Mode.WRITE
+        return self._run(statement, values, mode)
+
+
+class TransactionConn(_Alone):
+    """READ COMMITTED from BEGIN to COMMIT; what fails is rolled back whole."""
+
+    __slots__ = ()
+
+    def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
+        """Send a statement; it is never sent again by itself."""
+        try:
+            return self._send(statement, values)
+        except psycopg.Error as exc:
+            _, rule = self._look_up(Mode.TRANSACTION, exc)
+            self._give_up(rule.error, exc)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        try:
+            self._begin()
+        except BaseException:
+            super().__exit__()
+            raise
+        return self
+
+    def __exit__(self, kind: object = None, *_: object) -> None:
+        try:
+            self._commit() if kind is None else self._roll_back()
+        finally:
+            super().__exit__()
+
+    def _begin(self) -> None:
+        try:
+            self._execute("BEGIN")
+        except psycopg.Error as exc:
+            self._again(partial(self._execute, "BEGIN"), Mode.READ, exc)
+
+    def _execute(self, command: str) -> None:
+        self._connection.execute(command.encode(), prepare=False)
+
+    def _commit(self) -> None:
+        raw = self._connection
+        if raw.info.transaction_status is TransactionStatus.INERROR:
+            self._roll_back()
+            raise RuntimeError("Bug: a database error was swallowed inside of a transaction")
+        try:
+            raw.commit()
+        except psycopg.Error as exc:
+            if raw.info.transaction_status is not TransactionStatus.IDLE:
+                raw.close()
+            _, rule = self._look_up(Mode.COMMIT, exc)
+            self._give_up(rule.error, exc)
+
+    def _roll_back(self) -> None:
+        """Roll back; a connection that cannot is closed, which does the same."""
+        raw = self._connection
+        try:
+            raw.rollback()
+        except psycopg.Error:
+            raw.close()
+
+
+class SnapshotConn(Conn):
+    """REPEATABLE READ, READ ONLY on its own connection, without a deadline: replay, exports."""
+
+    __slots__ = ("_streams",)
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(connections)
+        self._streams = 0
+
+    def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
+        """Send a read of the snapshot."""
+        self._refuse_writes(statement)
+        try:
+            return self._send(statement, values)
+        except psycopg.Error as exc:
+            _, rule = self._look_up(Mode.TRANSACTION, exc)
+            self._give_up(rule.error, exc)
+
+    def stream(self, statement: Statement[Any], values: Sequence[Any], batch: int) -> Iterator[Any]:
+        """Yield rows by a server-side cursor, `batch` rows a round trip."""
+        self._refuse_writes(statement)
+        self._streams += 1
+        cursor = psycopg.RawServerCursor(
+            self._connection,
+            f"{statement.name} {self._streams}",
+            row_factory=statement.row_factory,
+        )
+        cursor.itersize = batch
+        try:
+            with cursor:
+                cursor.execute(statement.query, values, binary=True)
+                yield from cursor
+        except psycopg.Error as exc:
+            _, rule = self._look_up(Mode.TRANSACTION, exc)
+            self._give_up(rule.error, exc)
+
+    def __enter__(self) -> Self:
+        self._raw = raw = self._connections.connect()
+        raw.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", prepare=False)
+        unlimited = (
+            "statement_timeout",
+            "transaction_timeout",
+            "idle_in_transaction_session_timeout",
+        )
+        set_all(raw, dict.fromkeys(unlimited, 0), is_local=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+
+def pause(tried: int) -> None:
+    """Wait a little, longer each time and never as long as others do, holding nothing (AW2)."""
+    sleep(random.uniform(0, CONFLICT_PAUSE_S * tried))  # noqa: S311 - no secret is made of it.
