@@ -1,0 +1,219 @@
+"""Redis or Valkey, the hint: every call is bounded, and raises KvDown and nothing else.
+
+Rules OK1 to OK9 of the operations page. No client pool: each thread holds one connection, which
+costs a call a fifth of what `redis.Redis` does (measured: 12 us against 68 us).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pybreaker
+from redis import exceptions as redis_errors
+
+from observability import current, kv_calls_total, log
+from persistence.kv_breaker import Breaker, cause_of
+from persistence.kv_connections import Connections, connector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VALUE_MAX_BYTES = 16_384
+PROBES_TO_CLOSE = 2
+FAILURES = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
+# A mark may be released by its owner only: another's, or the copy, stays.
+RELEASE = b"return redis.call('GET',KEYS[1])==ARGV[1] and redis.call('DEL',KEYS[1]) or 0"
+_counter = functools.cache(kv_calls_total.labels)  # A look-up by labels costs 1 us more.
+
+
+class KvDown(Exception):
+    """Redis is away, slow or off: go on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KvSettings:
+    """Limits of the client, the breaker and its monitor."""
+
+    timeout_ms: int = 50
+    connect_timeout_ms: int = 50
+    breaker_failures: int = 3
+    breaker_open_ms: int = 500
+    breaker_open_max_ms: int = 30_000
+    ping_every_s: float = 1.0
+    epoch_every_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class KvFacts:
+    """What health tells: `latency_ms` of the last good probe, None if there was none."""
+
+    mode: str
+    state: str
+    failures: int
+    retry_in_ms: int
+    latency_ms: float | None
+
+
+class Kv:
+    """The key-value store of a process, behind its breaker.
+
+    A key is given without its head `sr1:<epoch>:`, that is from `<use>:{<tenant_id>/<subject>}:`
+    on (OK7). Every call is one round trip, raises KvDown, and costs nothing while the breaker is
+    open or Redis is off.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        settings: KvSettings | None = None,
+        *,
+        epoch: Callable[[], str] = lambda: "0",
+    ) -> None:
+        """`url` None or "off": there is no Redis. `epoch()` names the database's history.
+
+        Opens no socket. `epoch` may ask the database: only the monitor calls it, and what it
+        raises means "as before".
+        """
+        self._settings = settings = settings or KvSettings()
+        self.mode = "off" if url in {None, "off"} else "single"
+        self._connections = Connections(
+            connector(url, settings.timeout_ms, settings.connect_timeout_ms)
+        )
+        self._epoch, self._epoch_due, self._head = epoch, 0.0, ""
+        self._latency_ms: float | None = None
+        self._monitor: threading.Thread | None = None
+        self._opening, self._stopped = threading.Lock(), False
+        self._wake = threading.Event()
+        self._breaker = Breaker(
+            settings.breaker_failures,
+            settings.breaker_open_ms,
+            settings.breaker_open_max_ms,
+            self._wake.set,
+        )
+
+    def claim(self, key: str, token: bytes, ttl_ms: int) -> bytes | None:
+        """Set the mark `token` if nothing is there: None, else what is: a mark or a copy."""
+        return self._call("claim", b"SET", self._head + key, token, b"NX", b"GET", b"PX", ttl_ms)
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value, or None."""
+        return self._call("get", b"GET", self._head + key)
+
+    def put(self, key: str, value: bytes, ttl_s: int) -> None:
+        """Store the value over what is there. One over 16 KiB, or dead already, is not kept."""
+        if len(value) <= VALUE_MAX_BYTES and ttl_s > 0:
+            self._call("put", b"SET", self._head + key, value, b"EX", ttl_s)
+
+    def release(self, key: str, token: bytes) -> None:
+        """Take the mark away if it still is `token`."""
+        self._call("release", b"EVAL", RELEASE, 1, self._head + key, token)
+
+    def _call(self, use: str, *command: bytes | str | int) -> bytes | None:
+        started, outcome = time.perf_counter(), "down"
+        try:
+            (reply,) = self._breaker.call(self._connections.exchange, (command,))
+            outcome = "error" if isinstance(reply, Exception) else "ok"
+        except pybreaker.CircuitBreakerError as error:
+            outcome = "open"
+            if self._monitor is None or not self._monitor.is_alive():
+                self.open()
+            raise KvDown("open") from error
+        except FAILURES as error:
+            raise KvDown(cause_of(error)) from error
+        finally:
+            current().kv_ms += (time.perf_counter() - started) * 1000
+            _counter(use, outcome).inc()
+        if outcome == "error":  # Such as WRONGTYPE: somebody else writes here.
+            log.error("kv.error", use=use, error=str(reply))
+        return reply if isinstance(reply, bytes) else None
+
+    # --- Life -----------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Start the monitor, which connects. After the fork, or at the first call; no waiting."""
+        with self._opening:
+            running = self._monitor is not None and self._monitor.is_alive()
+            if self.mode != "off" and not running and not self._stopped:
+                self._monitor = threading.Thread(target=self._watch, name="kv", daemon=True)
+                self._monitor.start()
+
+    def close(self) -> None:
+        """Stop the monitor and close the connections, for good."""
+        with self._opening:
+            self._stopped = True
+        self._wake.set()
+        if self._monitor:
+            self._monitor.join()
+        self._breaker.half_open()
+        self._connections.close()
+
+    def wait_for(self, state: str, timeout_s: float) -> bool:
+        """Wait until the breaker is `closed` or `open`; False when the time has passed."""
+        return self._breaker.wait_for(state, timeout_s)
+
+    @property
+    def facts(self) -> KvFacts:
+        """The state of now, for /readyz and /healthz."""
+        breaker = self._breaker
+        state = "off" if self.mode == "off" else breaker.current_state
+        left_ms = round(breaker.left_s() * 1000)
+        return KvFacts(self.mode, state, breaker.fail_counter, left_ms, self._latency_ms)
+
+    # --- The monitor: the only one who probes (OK4) ---------------------------------------------
+
+    def _watch(self) -> None:
+        while not self._stopped:
+            self._wake.clear()
+            self._wake.wait(self._look())
+
+    def _look(self) -> float:
+        """Ping or probe if it is time; return the seconds until the next look."""
+        if self._breaker.current_state == pybreaker.STATE_CLOSED:
+            self._read_epoch()
+            with contextlib.suppress(pybreaker.CircuitBreakerError, *FAILURES):
+                self._breaker.call(self._probe)
+            return self._settings.ping_every_s
+        left_s = self._breaker.left_s()
+        return left_s or self._try_to_close()
+
+    def _try_to_close(self) -> float:
+        self._breaker.half_open()
+        self._epoch_due = 0.0
+        if not self._read_epoch():
+            return self._settings.ping_every_s
+        self._connections.renew()
+        try:
+            for _ in range(PROBES_TO_CLOSE):
+                self._probe()
+        except FAILURES as error:
+            self._breaker.trip(cause_of(error))
+            return self._breaker.left_s()
+        self._breaker.mend()
+        return self._settings.ping_every_s
+
+    def _probe(self) -> None:
+        """What requests send, on a key of its own: it finds READONLY and OOM too, PING does not."""
+        token = secrets.token_hex(8).encode()
+        key, started = f"sr1:probe:{token.decode()}", time.perf_counter()
+        mark = (b"SET", key, token, b"NX", b"GET", b"PX", 1000)
+        for reply in self._connections.exchange((mark, (b"EVAL", RELEASE, 1, key, token))):
+            if isinstance(reply, Exception):
+                raise reply
+        self._latency_ms = (time.perf_counter() - started) * 1000
+
+    def _read_epoch(self) -> bool:
+        """Name the keys by the database's history of now; False as long as none is known."""
+        now = time.monotonic()
+        if now >= self._epoch_due:
+            try:
+                self._head = f"sr1:{self._epoch()}:"
+                self._epoch_due = now + self._settings.epoch_every_s
+            except Exception as error:  # noqa: BLE001  # The database is away: its own log says so.
+                log.debug("kv.epoch_unknown", error=type(error).__name__)
+        return self._head != ""
