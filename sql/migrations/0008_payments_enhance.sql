@@ -6,31 +6,52 @@ CREATE TYPE payment_status AS ENUM (
 );
 CREATE TYPE payment_capture_method AS ENUM ('manual', 'manual_multiple', 'automatic');
 CREATE TYPE payment_end_reason AS ENUM ('cancelled', 'failed', 'expired', 'voided');
+CREATE TYPE idempotency_kind AS ENUM ('completed', 'cancelled');
 
 -- The status is a pure function of the amounts, so a command cannot set one that the money
 -- does not justify. services/payments.py says the same in Python; a test compares the two.
+-- PL/pgSQL, since PostgreSQL parses every CHECK anew in each statement: an inlined SQL function
+-- cost a capture 0.1 ms (ADR 0012).
 CREATE FUNCTION payment_status_of(
     authorized bigint, captured bigint, voided bigint, refunded bigint, disputed bigint,
     charged_back bigint, end_reason payment_end_reason
 ) RETURNS payment_status
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN disputed > 0 THEN 'disputed'::payment_status
-    WHEN charged_back > 0 AND captured = refunded + charged_back AND authorized = captured + voided
-        THEN 'charged_back'::payment_status
-    WHEN charged_back > 0 THEN 'partially_charged_back'::payment_status
-    WHEN refunded > 0 AND captured = refunded AND authorized = captured + voided
-        THEN 'refunded'::payment_status
-    WHEN refunded > 0 THEN 'partially_refunded'::payment_status
-    WHEN captured > 0 AND authorized > captured + voided THEN 'partially_captured'::payment_status
-    WHEN captured > 0 THEN 'captured'::payment_status
-    WHEN end_reason = 'cancelled' THEN 'cancelled'::payment_status
-    WHEN end_reason = 'failed' THEN 'failed'::payment_status
-    WHEN end_reason = 'expired' THEN 'expired'::payment_status
-    WHEN end_reason = 'voided' THEN 'voided'::payment_status
-    WHEN authorized > 0 THEN 'authorized'::payment_status
-    ELSE 'created'::payment_status
-END;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+BEGIN
+    RETURN CASE
+        WHEN disputed > 0 THEN 'disputed'
+        WHEN charged_back > 0 AND captured = refunded + charged_back
+            AND authorized = captured + voided THEN 'charged_back'
+        WHEN charged_back > 0 THEN 'partially_charged_back'
+        WHEN refunded > 0 AND captured = refunded AND authorized = captured + voided
+            THEN 'refunded'
+        WHEN refunded > 0 THEN 'partially_refunded'
+        WHEN captured > 0 AND authorized > captured + voided THEN 'partially_captured'
+        WHEN captured > 0 THEN 'captured'
+        WHEN end_reason IS NOT NULL THEN end_reason::text
+        WHEN authorized > 0 THEN 'authorized'
+        ELSE 'created'
+    END::payment_status;
+END
+$$;
+
+-- A payment has an end reason when it is over and nothing was captured, and only then: cancelled
+-- or failed before the authorisation, voided or expired after it.
+CREATE FUNCTION payment_end_reason_fits(
+    authorized bigint, captured bigint, voided bigint, end_reason payment_end_reason
+) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+BEGIN
+    RETURN CASE
+        WHEN authorized = 0 THEN end_reason IS NULL OR end_reason IN ('cancelled', 'failed')
+        WHEN captured = 0 AND voided = authorized
+            THEN end_reason IS NOT NULL AND end_reason IN ('voided', 'expired')
+        ELSE end_reason IS NULL
+    END;
+END
+$$;
 
 -- One row per payment: what was promised, taken, and given back. What is left to capture or to
 -- refund is never stored. `currency` has no foreign key: see 0003.
@@ -74,9 +95,10 @@ CREATE TABLE payments (
     -- of the largest fit one balance.
     CONSTRAINT payments_amount_check CHECK (amount_minor BETWEEN 1 AND 999999999999999),
     CONSTRAINT payments_counters_check CHECK (
-        authorized_minor >= 0 AND captured_minor >= 0 AND voided_minor >= 0
-        AND refunded_minor >= 0 AND disputed_minor >= 0 AND charged_back_minor >= 0
-        AND fee_minor >= 0 AND fee_refunded_minor >= 0
+        least(
+            authorized_minor, captured_minor, voided_minor, refunded_minor, disputed_minor,
+            charged_back_minor, fee_minor, fee_refunded_minor
+        ) >= 0
     ),
     CONSTRAINT payments_authorized_check CHECK (authorized_minor <= amount_minor),
     CONSTRAINT payments_capturable_check CHECK (captured_minor + voided_minor <= authorized_minor),
@@ -91,14 +113,8 @@ CREATE TABLE payments (
         )
     ),
     CONSTRAINT payments_end_reason_check CHECK (
-        CASE
-            WHEN authorized_minor = 0 THEN end_reason IS NULL OR end_reason IN ('cancelled', 'failed')
-            WHEN captured_minor = 0 AND voided_minor = authorized_minor
-                THEN end_reason IS NOT NULL AND end_reason IN ('expired', 'voided')
-            ELSE end_reason IS NULL
-        END
-    ),
-    CONSTRAINT payments_version_check CHECK (version >= 1)
+        payment_end_reason_fits(authorized_minor, captured_minor, voided_minor, end_reason)
+    )
 ) WITH (fillfactor = 80);  -- Room for heap-only updates: a payment changes a few times, then rests.
 
 -- A reference holds for ever, where keys are forgotten, regenerated or expired.
@@ -111,6 +127,39 @@ CREATE INDEX payments_user_idx ON payments (tenant_id, user_id, created_at, id);
 -- For the job that expires authorisations; the only index on a column that commands change.
 CREATE INDEX payments_capture_before_idx ON payments (tenant_id, capture_before)
 WHERE capture_before IS NOT NULL;
+
+-- A payment as it is answered and stored with its key: one list of columns for every statement.
+-- What may leave the service is decided by the answer's model, not here.
+CREATE FUNCTION payment_json(p payments) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN jsonb_build_object(
+    'id', p.id,
+    'user_id', p.user_id,
+    'reference', p.reference,
+    'amount_minor', p.amount_minor,
+    'currency', p.currency,
+    'capture_method', p.capture_method,
+    'gateway', p.gateway,
+    'gateway_reference', p.gateway_reference,
+    'description', p.description,
+    'metadata', p.metadata,
+    'status', p.status,
+    'end_reason', p.end_reason,
+    'failure_code', p.failure_code,
+    'failure_message', p.failure_message,
+    'capture_before', p.capture_before,
+    'authorized_minor', p.authorized_minor,
+    'captured_minor', p.captured_minor,
+    'voided_minor', p.voided_minor,
+    'refunded_minor', p.refunded_minor,
+    'disputed_minor', p.disputed_minor,
+    'charged_back_minor', p.charged_back_minor,
+    'fee_minor', p.fee_minor,
+    'fee_refunded_minor', p.fee_refunded_minor,
+    'version', p.version,
+    'created_at', p.created_at,
+    'updated_at', p.updated_at
+);
 
 -- Append-only history. No foreign key: this is the hottest insert, and sql/checks prove the link.
 CREATE TABLE payment_events (
@@ -130,8 +179,7 @@ CREATE TABLE payment_events (
     created_at timestamptz NOT NULL,
     epoch smallint NOT NULL DEFAULT 1,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    CONSTRAINT payment_events_pkey PRIMARY KEY (tenant_id, payment_id, seq),
-    CONSTRAINT payment_events_seq_check CHECK (seq >= 1)
+    CONSTRAINT payment_events_pkey PRIMARY KEY (tenant_id, payment_id, seq)
 );
 -- The order of the event feed: commits in flight cannot appear behind a reader's cursor.
 CREATE INDEX payment_events_feed_idx ON payment_events (tenant_id, epoch, xid, payment_id, seq);
@@ -148,8 +196,9 @@ CREATE TABLE payment_captures (
     CONSTRAINT payment_captures_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT payment_captures_payment_fkey FOREIGN KEY (tenant_id, payment_id)
     REFERENCES payments (tenant_id, id),
-    CONSTRAINT payment_captures_amount_check CHECK (amount_minor > 0),
-    CONSTRAINT payment_captures_fee_check CHECK (fee_minor BETWEEN 0 AND amount_minor)
+    CONSTRAINT payment_captures_amount_check CHECK (
+        amount_minor > 0 AND fee_minor >= 0 AND fee_minor <= amount_minor
+    )
 );
 CREATE INDEX payment_captures_payment_idx ON payment_captures (tenant_id, payment_id, id);
 CREATE UNIQUE INDEX payment_captures_reference_key
@@ -212,7 +261,7 @@ CREATE TABLE idempotency_keys (
     operation text NOT NULL,
     fingerprint bytea NOT NULL,
     fingerprint_version smallint NOT NULL,
-    kind text NOT NULL,
+    kind idempotency_kind NOT NULL,
     status smallint,
     answer jsonb,
     resource_type text,
@@ -221,11 +270,6 @@ CREATE TABLE idempotency_keys (
     created_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (tenant_id, scope, key),
-    CONSTRAINT idempotency_keys_key_check CHECK (octet_length(key) BETWEEN 1 AND 255),
-    CONSTRAINT idempotency_keys_fingerprint_check CHECK (octet_length(fingerprint) = 32),
-    CONSTRAINT idempotency_keys_kind_check CHECK (kind IN ('completed', 'cancelled')),
-    CONSTRAINT idempotency_keys_answer_check CHECK (
-        kind <> 'completed' OR (status IS NOT NULL AND answer IS NOT NULL)
-    )
+    CONSTRAINT idempotency_keys_answer_check CHECK ((kind = 'completed') = (answer IS NOT NULL))
 );
 CREATE INDEX idempotency_keys_expires_idx ON idempotency_keys (tenant_id, expires_at);

@@ -1,0 +1,26 @@
+-- ledger/open_accounts: make the accounts of a payment, those that are missing.
+-- why: a house account takes part in every posting, so it gets stripes: 16 writers need not queue.
+-- params: tenant_id text, currency text, user_id uuid, available text, clearing text, fees text, house_stripes smallint
+-- kind: write | returns: count | locks: none: only new rows
+WITH opened AS (
+    INSERT INTO ledger_accounts (
+        tenant_id, code, currency, normal_side, stripes, owner_user_id
+    )
+    VALUES
+    (
+        :'tenant_id'::text, :'available'::text, :'currency'::char(3), 1, 1, :'user_id'::uuid
+    ),
+    (
+        :'tenant_id'::text, :'clearing'::text, :'currency'::char(3), -1, :'house_stripes'::smallint,
+        NULL
+    ),
+    (:'tenant_id'::text, :'fees'::text, :'currency'::char(3), 1, :'house_stripes'::smallint, NULL)
+    ON CONFLICT (tenant_id, code, currency) DO NOTHING
+    RETURNING account_id, currency, normal_side, stripes, owner_user_id
+)
+INSERT INTO ledger_balances (tenant_id, account_id, stripe, currency, normal_side, floor)
+SELECT
+    :'tenant_id'::text, o.account_id, s.stripe, o.currency, o.normal_side,
+    CASE WHEN o.owner_user_id IS NOT NULL THEN 0 END
+FROM opened AS o
+CROSS JOIN LATERAL generate_series(0, o.stripes - 1) AS s (stripe);
