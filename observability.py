@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import re
 import sys
+import time
+import traceback
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import structlog
 from prometheus_client import Counter
@@ -58,24 +64,120 @@ job_runs_total = Counter("strongroom_job_runs_total", "Job runs", ["job", "outco
 job_rows_total = Counter("strongroom_job_rows_total", "Rows that jobs changed", ["job"])
 
 
-def set_up_logging(level: str = "info", *, json_lines: bool = True) -> None:
-    """Write one JSON object a line to stderr, UTC times; readable lines on a terminal."""
-    renderer: Any = (
-        structlog.processors.JSONRenderer() if json_lines else structlog.dev.ConsoleRenderer()
-    )
+# --- Log lines (OL1 to OL4) ---------------------------------------------------------------------
+
+FIELD_MAX_CHARS = 2_048
+LINE_MAX_CHARS = 16_384
+FRAMES_MAX = 20
+SECRET_NAMES = re.compile("password|secret|token|authorization|credential|cookie|dsn|api_key$")
+SECRET_VALUES = re.compile(
+    r"sr[kr]_[\w-]+"  # API keys, refresh tokens
+    r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # access tokens
+    r"|\$(?:argon2|2[abxy]\$)[^\s\"']+"  # password hashes
+    r"|(?:postgres(?:ql)?|rediss?)[\w+]*://[^\s\"']+|password=\S+"  # DSNs
+    r"|\b[0-9a-f]{64}\b"  # digests
+    r"|(?i:bearer|basic)\s+[\w.~+/=-]+"
+    r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"  # e-mail addresses
+)
+_encode = json.JSONEncoder(separators=(",", ":"), default=str, check_circular=False).encode
+_stream: TextIO | None = None
+
+
+def set_up_logging(
+    level: str = "info", *, json_lines: bool = True, file: TextIO | None = None
+) -> None:
+    """Write one JSON object a line with UTC times, or readable lines for a terminal.
+
+    `file`: None is stdout, where a server logs. Commands give stderr: their stdout is the answer.
+    What gunicorn, psycopg and others log follows from level warning on.
+    """
+    global _stream  # noqa: PLW0603  # One log per process, as structlog's own configuration.
+    _stream = (file or sys.stdout) if json_lines and level in {"debug", "info"} else None
+    renderer: Any = _render if json_lines else structlog.dev.ConsoleRenderer()
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=[_times_and_level, _exception, _redacted, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=file or sys.stdout),
         cache_logger_on_first_use=True,
     )
+    root = logging.getLogger()
+    if not any(isinstance(handler, ForeignLogs) for handler in root.handlers):
+        root.addHandler(ForeignLogs(logging.WARNING))
+
+
+class ForeignLogs(logging.Handler):
+    """Takes what libraries log by the standard library into our log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record as one of our lines."""
+        write = log.error if record.levelno >= logging.ERROR else log.warning
+        write("library", logger=record.name, text=record.getMessage(), exc_info=record.exc_info)
+
+
+def canonical(fields: dict[str, Any], level: str = "info") -> None:
+    """Write the line `request`, whose values the caller has made safe.
+
+    One a request, so it goes past structlog's processors: 8 us instead of 20 (measured).
+    """
+    if _stream is None:
+        log.log(logging.getLevelNamesMapping()[level.upper()], "request", **fields)
+        return
+    line = _encode({"ts": _utc_now(), "level": level, "event": "request"} | fields)
+    _stream.write(line + "\n")
+    _stream.flush()
+
+
+def redact(text: str) -> str:
+    """Replace what looks like a credential or an address, and cut what is too long (OL3, OL4)."""
+    return SECRET_VALUES.sub("***", text[:FIELD_MAX_CHARS])
+
+
+def _utc_now() -> str:
+    now = time.time()
+    whole = int(now)
+    return (
+        f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((now - whole) * 1e6):06}Z"
+    )
+
+
+def _times_and_level(_: Any, level: str, fields: Any) -> Any:
+    """Put first what every line has; lines of a request name it."""
+    context = _context.get()
+    named = {"request_id": context.request_id} if context and context.request_id != "-" else {}
+    return {"ts": _utc_now(), "level": level, **named, **fields}
+
+
+def _exception(_: Any, __: str, fields: Any) -> Any:
+    """Say what was raised where, without locals; `error_group` is the same for the same fault."""
+    given = fields.pop("exc_info", None)
+    exc = given[1] if isinstance(given, tuple) else sys.exc_info()[1] if given is True else given
+    if isinstance(exc, BaseException):
+        frames = traceback.extract_tb(exc.__traceback__)[-FRAMES_MAX:]
+        places = [f"{Path(frame.filename).name}:{frame.name}" for frame in frames]
+        fields["error_type"] = type(exc).__name__
+        fields["error"] = str(exc)
+        fields["frames"] = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
+        group = "|".join([type(exc).__name__, *places])
+        fields["error_group"] = hashlib.sha256(group.encode()).hexdigest()[:12]
+    return fields
+
+
+def _redacted(_: Any, __: str, fields: Any) -> Any:
+    return {
+        name: "***" if SECRET_NAMES.search(name) else redact(value)
+        if isinstance(value, str) else value
+        for name, value in fields.items()
+    }  # fmt: skip
+
+
+def _render(_: Any, __: str, fields: Any) -> str:
+    line = _encode(fields)
+    if len(line) <= LINE_MAX_CHARS:
+        return line
+    kept = ("ts", "level", "request_id", "event", "error_type", "error_group")
+    return _encode({name: fields[name] for name in kept if name in fields} | {"cut": True})
 
 
 log: Any = structlog.get_logger()

@@ -6,6 +6,7 @@ It is WSGI, not Flask hooks: so it also covers what fails outside Flask, and cos
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -32,6 +33,7 @@ QUEUE_BELIEVED_MS = 60_000  # Beyond it, somebody's clock is wrong.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}.*")
 REQUEST_START = re.compile(r"(?:t=)?([0-9]{10}(?:\.[0-9]{1,6})?)")
+OK, INTERNAL_ERROR = 200, 500
 PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 HEADERS = (
     ("Cache-Control", "no-store"),
@@ -149,9 +151,9 @@ def _begin(environ: WSGIEnvironment) -> Exchange:
         trace_id=fresh.hex,
         span_id=fresh.hex[16:],
     )
-    parent = TRACEPARENT.fullmatch(environ.get("HTTP_TRACEPARENT", ""))
-    if parent:
-        now.trace_id = parent[1]
+    if "HTTP_TRACEPARENT" in environ:
+        parent = TRACEPARENT.fullmatch(environ["HTTP_TRACEPARENT"])
+        now.trace_id = parent[1] if parent else now.trace_id
     observability.begin(now)
     return now
 
@@ -185,32 +187,33 @@ def _complete(now: Exchange, headers: list[tuple[str, str]], over_tls: bool) -> 
 
 def _log(now: Exchange, environ: WSGIEnvironment, began: float) -> None:
     """Write the canonical line of the request (OL1)."""
-    if now.status == 200 and environ["PATH_INFO"] in PROBES:  # noqa: PLR2004
+    if now.status == OK and environ["PATH_INFO"] in PROBES:
         return
     kind, _, actor_id = (now.actor or "").partition(":")
-    write = observability.log.error if now.status == 500 else observability.log.info  # noqa: PLR2004
-    write(
-        "request",
-        request_id=now.request_id,
-        trace_id=now.trace_id,
-        span_id=now.span_id,
-        tenant_id=now.tenant_id,
-        actor_kind=kind or None,
-        actor_id=actor_id or None,
-        method=environ["REQUEST_METHOD"],
-        route=now.route,
-        status=now.status,
-        code=now.code,
-        duration_ms=round((time.perf_counter() - began) * 1000, 3),
-        queue_ms=now.queue_ms,
-        db_ms=round(now.db_ms, 3),
-        db_wait_ms=round(now.db_wait_ms, 3),
-        db_statements=now.db_statements,
-        db_retries=now.db_retries,
-        kv_ms=round(now.kv_ms, 3),
-        idempotency=now.idempotency,
-        bytes_in=int(environ.get("CONTENT_LENGTH") or 0),
-        bytes_out=now.bytes_out,
-        client_ip=environ.get("REMOTE_ADDR"),
-        user_agent=environ.get("HTTP_USER_AGENT"),
-    )
+    agent, length = environ.get("HTTP_USER_AGENT"), environ.get("CONTENT_LENGTH") or ""
+    fields = {
+        "request_id": now.request_id,
+        "trace_id": now.trace_id,
+        "span_id": now.span_id,
+        "tenant_id": now.tenant_id,
+        "actor_kind": kind or None,
+        "actor_id": actor_id or None,
+        "method": environ["REQUEST_METHOD"],
+        "route": now.route,
+        "status": now.status,
+        "code": now.code,
+        "duration_ms": round((time.perf_counter() - began) * 1000, 3),
+        "queue_ms": now.queue_ms,
+        "db_ms": round(now.db_ms, 3),
+        "db_wait_ms": round(now.db_wait_ms, 3),
+        "db_statements": now.db_statements,
+        "db_retries": now.db_retries,
+        "kv_ms": round(now.kv_ms, 3),
+        "idempotency": now.idempotency,
+        "bytes_in": int(length) if length.isdecimal() else 0,
+        "bytes_out": now.bytes_out,
+        "client_ip": environ.get("REMOTE_ADDR"),
+        "user_agent": observability.redact(agent) if agent else None,
+        "pid": os.getpid(),
+    }
+    observability.canonical(fields, "error" if now.status == INTERNAL_ERROR else "info")
