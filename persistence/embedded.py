@@ -11,7 +11,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from observability import log
 from persistence import embedded_postgres, embedded_valkey
@@ -38,6 +38,19 @@ class EmbeddedSettings:
     pg_options: Mapping[str, str] = field(default_factory=dict)
 
 
+class Wanted(Protocol):
+    """The settings that say which servers are ours to run; Config is one."""
+
+    @property
+    def var_dir(self) -> Path: ...
+    @property
+    def embedded_pg_major(self) -> str: ...
+    @property
+    def database_url(self) -> object | None: ...
+    @property
+    def redis_url(self) -> object | None: ...
+
+
 class EmbeddedServers:
     """The servers of one VAR_DIR.
 
@@ -57,6 +70,17 @@ class EmbeddedServers:
         program = embedded_valkey.binary() if settings.valkey else None
         self.valkey = embedded_valkey.Valkey(self.var, program) if program else None
 
+    @classmethod
+    def for_config(cls, config: Wanted) -> Self:
+        """Return the servers that `config` leaves to us: those it has no URL for."""
+        settings = EmbeddedSettings(
+            config.var_dir,
+            int(config.embedded_pg_major),
+            postgres=config.database_url is None,
+            valkey=config.redis_url is None,
+        )
+        return cls(settings)
+
     @property
     def database_url(self) -> str | None:
         """The database as the application's unprivileged role; None if not ours."""
@@ -66,6 +90,11 @@ class EmbeddedServers:
     def owner_url(self) -> str | None:
         """The database as its owner, who runs migrations; None if not ours."""
         return self.postgres.url(embedded_postgres.OWNER_ROLE) if self.postgres else None
+
+    @property
+    def wants_valkey(self) -> bool:
+        """Whether Valkey is ours to run, be there a wheel or not."""
+        return self._settings.valkey
 
     @property
     def redis_url(self) -> str | None:
@@ -137,16 +166,35 @@ class EmbeddedServers:
     def stop(self) -> bool:
         """Stop the servers unless somebody uses them; tell whether they are stopped now."""
         with self.var.starting():
-            handle = self.var.open_lock(USERS)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if self._in_use():
                 return False
-            finally:
-                os.close(handle)
             self.var.forget("kept")
             self._stop()
         return True
+
+    def _in_use(self) -> bool:
+        handle = self.var.open_lock(USERS)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(handle)
+
+    def status(self) -> dict[str, Any]:
+        """Return what runs (a `pid` each, None if not), and whether anybody uses it."""
+        servers = {"postgres": self.postgres, "valkey": self.valkey}
+        return {
+            "servers": {
+                name: {**server.fact, "pid": server.running()}
+                for name, server in servers.items()
+                if server
+            },
+            "kept": self.kept,
+            "in_use": self.var.run.is_dir() and self._in_use(),
+        }
 
     def reset(self) -> bool:
         """Stop the servers and delete all their data; tell whether nobody used them."""

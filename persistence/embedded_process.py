@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import select
@@ -198,7 +199,7 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 def free_port(first: int, last_time: int | None) -> int:
     """Return last time's port, else the first free one from `first` on (OE3)."""
-    for port in (last_time or first, *range(first, first + 1000)):
+    for port in itertools.chain([last_time or first], range(first, first + 1000)):
         if port_is_free(port):
             return port
     raise EmbeddedError(f"No port from {first} to {first + 999} is free on 127.0.0.1.")
