@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blueprints import ops
+from blueprints import openapi, ops
 
 if TYPE_CHECKING:
     from flask import Flask
 
-ALL = (ops.routes,)
+ALL = (ops.routes, openapi.routes)
 
 
 def register_all(app: Flask) -> None:

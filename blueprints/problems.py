@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
 from flask import Response
+from pydantic import ConfigDict, Field
 from pydantic_core import to_json
 from werkzeug.exceptions import HTTPException
 
 import observability
 from blueprints.exchange import exchange
+from blueprints.fields import Answer, Maybe
 from errors import (
     AppError,
     BodyTooLarge,
@@ -64,6 +66,38 @@ HTTP_ERRORS: dict[int | None, type[AppError]] = {
     415: UnsupportedMediaType,
     503: Overloaded,
 }
+
+
+class OneFault(Answer):
+    """One fault of the request: where (one of the first three), and why."""
+
+    pointer: Maybe[str] = Field(
+        None, description="JSON pointer into the body.", examples=["/amount_minor"]
+    )
+    parameter: Maybe[str] = Field(None, description="Name in the query string.")
+    header: Maybe[str] = Field(None, description="Name of a header.")
+    code: str = Field(description="Stable: for programs.", examples=["amount_not_integer"])
+    detail: str = Field(description="A sentence: for people.")
+
+
+class Problem(Answer):
+    """What every refusal and failure looks like (RFC 9457); some codes add members."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(
+        description="A page about the code.", examples=["/problems/validation_failed"]
+    )
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="This occurrence.")
+    code: str = Field(description="Stable: decide by this.", examples=["validation_failed"])
+    retryable: bool = Field(
+        description="The same request, with the same key if it had one, is safe and may succeed."
+    )
+    request_id: str = Field(description="Tell us this one.")
+    errors: list[OneFault] = Field(description="What is wrong with the request, all at once.")
 
 
 def install(app: Flask) -> None:
