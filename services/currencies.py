@@ -1,0 +1,52 @@
+"""Exponents of currencies, kept in the process, and amounts as people write them (P5)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from repos import currencies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from persistence.db import Database
+
+KEPT_S = 60  # Currencies change once or twice a year, by a migration.
+
+
+def decimal_text(amount_minor: int, exponent: int) -> str:
+    """Return `amount_minor` in major units: 1099 with exponent 2 is "10.99", -5 is "-0.05"."""
+    sign = "-" if amount_minor < 0 else ""
+    digits = str(abs(amount_minor)).rjust(exponent + 1, "0")
+    if not exponent:
+        return sign + digits
+    return f"{sign}{digits[:-exponent]}.{digits[-exponent:]}"
+
+
+class Currencies:
+    """What the table `currencies` says, at most a minute old."""
+
+    def __init__(self, db: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._db = db
+        self._monotonic = monotonic
+        # One assignment replaces both, so threads need no lock: at worst two of them read.
+        self._kept: tuple[float, dict[str, int | None]] = (float("-inf"), {})
+
+    def exponent(self, code: str) -> int | None:
+        """Return the digits after the decimal point; None: no minor unit, or no such currency.
+
+        May ask the database: not to be called while a connection is held (AW2).
+        """
+        read_at, exponents = self._kept
+        now = self._monotonic()
+        if code not in exponents or now - read_at > KEPT_S:
+            with self._db.read() as conn:
+                exponents = {row.code: row.exponent for row in currencies.list_all(conn)}
+            self._kept = (now, exponents)
+        return exponents.get(code)
+
+    def decimal(self, amount_minor: int, code: str) -> str | None:
+        """Return `amount_minor` in major units of `code`; None where it has no minor unit."""
+        exponent = self.exponent(code)
+        return None if exponent is None else decimal_text(amount_minor, exponent)

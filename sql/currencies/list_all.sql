@@ -1,0 +1,7 @@
+-- currencies/list_all: every currency code and how many digits its minor unit has.
+-- why: read once a minute and kept: a join in every answer would cost more than it tells.
+-- params: none
+-- kind: read | returns: many | scan: all
+SELECT c.code, c.exponent
+FROM currencies AS c
+ORDER BY c.code;
