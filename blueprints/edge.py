@@ -20,12 +20,11 @@ from blueprints.fields import ID_PATTERN, Answer, Empty, Model
 from blueprints.hooks import services
 from blueprints.policy import admit
 from errors import AppError, IdempotencyKeyRequired, NotFound, ValidationFailed, VersionMismatch
+from services.idempotency import FINGERPRINT_VERSION, Claim, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from wsgiref.types import WSGIEnvironment
-
-    from services.idempotency import Claim
 
     from blueprints.exchange import Exchange
     from blueprints.policy import Policy
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from services import Services
     from services.api_keys import Actor
 
-FINGERPRINT_VERSION = 1
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 ID = re.compile(ID_PATTERN)
 
@@ -52,6 +50,10 @@ class Call:
     if_match: int | None = None
     claim: Claim = None  # type: ignore[assignment]
     fault: ValidationFailed | None = None
+
+    def after_answer(self, action: Callable[[], object]) -> None:
+        """Do this when the answer has left; a failure is logged, the client never sees it."""
+        exchange().after.append(action)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +176,7 @@ def _settle_key(op: Operation, held: Services, environ: WSGIEnvironment, now: Ex
         now.key = now.answer_headers["Idempotency-Key"] = reading.idempotency_key(header)
         return
     elif held.config.idempotency_key_required and environ["REQUEST_METHOD"] == "POST":
-        raise IdempotencyKeyRequired
+        raise IdempotencyKeyRequired(**reading.ABOUT_KEYS)
     else:
         now.idempotency = "generated"
     now.answer_headers["Idempotency-Status"] = now.idempotency
@@ -209,8 +211,6 @@ def _read_content(
 
 
 def _claim(call: Call, now: Exchange, environ: WSGIEnvironment, content: tuple[Any, Any]) -> Claim:
-    from services.idempotency import Claim, fingerprint  # noqa: PLC0415
-
     return Claim(
         tenant_id=call.actor.tenant_id,
         scope=call.actor.subject,

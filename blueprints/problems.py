@@ -17,10 +17,6 @@ from blueprints.fields import Answer, Maybe
 from errors import (
     AppError,
     BodyTooLarge,
-    IdempotencyKeyCancelled,
-    IdempotencyKeyInvalid,
-    IdempotencyKeyRequired,
-    IdempotencyKeyReused,
     InvalidHeader,
     LedgerBehind,
     MethodNotAllowed,
@@ -39,25 +35,6 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 UUID_TEXT = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-DRAFT = "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07"
-# Problems about keys: the section of the draft that says more (K4).
-SEE = {
-    "idempotency_key_required": f"{DRAFT}#section-2.6",
-    "idempotency_key_invalid": f"{DRAFT}#section-2.1",
-    "idempotency_key_reused": f"{DRAFT}#section-2.2",
-    "idempotency_key_cancelled": f"{DRAFT}#section-2.6",
-    "idempotency_in_progress": f"{DRAFT}#section-2.6",
-}
-# Where it is certain that nothing happened and nothing will, so that a new key cannot double it.
-NEW_KEY_IS_SAFE = frozenset(
-    error.code
-    for error in (
-        IdempotencyKeyRequired,
-        IdempotencyKeyInvalid,
-        IdempotencyKeyReused,
-        IdempotencyKeyCancelled,
-    )
-)
 RETRY_AFTER_S = {LedgerBehind.code: 5}
 HTTP_ERRORS: dict[int | None, type[AppError]] = {
     404: NotFound,
@@ -127,10 +104,8 @@ def document(error: AppError, now: Exchange) -> dict[str, Any]:
         "request_id": now.request_id,
         "errors": error.errors,
     }
-    if error.code in SEE:
-        made |= {"idempotency_key": now.key or None, "see": SEE[error.code]}
-    if error.code in SEE or (now.key and error.status == Overloaded.status):
-        made["safe_new_key"] = error.code in NEW_KEY_IS_SAFE
+    if now.key and error.status == Overloaded.status:
+        made["safe_new_key"] = False  # An earlier try with this key may have done it (K4).
     return made | error.members
 
 

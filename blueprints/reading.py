@@ -22,6 +22,7 @@ from errors import (
     InvalidJson,
     UnsupportedMediaType,
 )
+from services.idempotency import DRAFT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,12 @@ KEY = re.compile(r'("?)([!#-+\--\[\]-~]{1,255})\1')
 ETAG = re.compile(r'"([!#-~]*)"')
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+# Nothing ran and nothing will: this key was never one (K4).
+ABOUT_KEYS: dict[str, Any] = {
+    "idempotency_key": None,
+    "see": f"{DRAFT}#section-2.1",
+    "safe_new_key": True,
+}
 NO_VERSION = -1  # A version that nothing ever has: If-Match with it fails.
 
 
@@ -225,7 +232,7 @@ def idempotency_key(header: str) -> str:
     """Return the key of an Idempotency-Key header. Raises IdempotencyKeyInvalid (K2)."""
     match = KEY.fullmatch(header)
     if match is None:
-        raise IdempotencyKeyInvalid
+        raise IdempotencyKeyInvalid(**ABOUT_KEYS)
     return match[2]
 
 
