@@ -1,7 +1,6 @@
 """Redis or Valkey, the hint: every call is bounded, and raises KvDown and nothing else.
 
-Rules OK1 to OK9 of the operations page. No client pool: each thread holds one connection, which
-costs a call a fifth of what `redis.Redis` does (measured: 12 us against 68 us).
+Rules OK1 to OK9 of the operations page.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ class Kv:
             settings.breaker_failures,
             settings.breaker_open_ms,
             settings.breaker_open_max_ms,
-            self._wake.set,
+            woken=self._wake.set,
         )
 
     def claim(self, key: str, token: bytes, ttl_ms: int) -> bytes | None:

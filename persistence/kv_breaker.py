@@ -45,16 +45,23 @@ class Breaker(pybreaker.CircuitBreaker):
     """
 
     def __init__(
-        self, fail_max: int, open_ms: int, open_max_ms: int, woken: Callable[[], None]
+        self,
+        fail_max: int,
+        open_ms: int,
+        open_max_ms: int,
+        *,
+        woken: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start half-open: nobody knows yet. `woken` is called at each opening."""
         super().__init__(fail_max=fail_max, throw_new_error_on_trip=False)
         self._open_s, self._open_max_s = open_ms / 1000, open_max_ms / 1000
-        self._woken = woken
+        self._woken, self._clock = woken, clock
         self._openings = 0  # In a row, without a calm between.
         self._until = 0.0  # Monotonic seconds.
-        self._closed_at = time.monotonic()
+        self._closed_at = clock()
         self._told: str | None = None
+        self.cause = ""  # Of the last failure that kept it open.
         self._changed = threading.Condition(self._lock)
         self.half_open()
 
@@ -81,12 +88,13 @@ class Breaker(pybreaker.CircuitBreaker):
     def trip(self, cause: str) -> None:
         """Open for 500 ms, for twice as long each time that no calm was between."""
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             if self.current_state == pybreaker.STATE_CLOSED and now - self._closed_at >= CALM_S:
                 self._openings = 0
             longest = min(self._open_s * 2**self._openings, self._open_max_s)
             self._openings = min(self._openings + 1, 30)
             self._until = now + longest * random.uniform(0.8, 1.2)  # noqa: S311  # Spreads probes.
+            self.cause = cause
             self.open()
             self._tell("kv.opened", "warning", cause)
         self._woken()
@@ -94,7 +102,7 @@ class Breaker(pybreaker.CircuitBreaker):
     def mend(self) -> None:
         """Close, after good probes."""
         with self._lock:
-            self._closed_at = time.monotonic()
+            self._closed_at = self._clock()
             self.close()
             self._tell("kv.closed", "info", "probes")
 
@@ -105,7 +113,7 @@ class Breaker(pybreaker.CircuitBreaker):
 
     def left_s(self) -> float:
         """Seconds until the next probe; 0 if it is due or nothing is open."""
-        return max(0.0, self._until - time.monotonic())
+        return max(0.0, self._until - self._clock())
 
     def _tell(self, event: str, level: str, cause: str) -> None:
         """One line and one metric a change: a failed probe is none."""
