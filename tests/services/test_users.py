@@ -37,7 +37,7 @@ def rows(url: str, query: str) -> list[tuple[object, ...]]:
         ("straße@BÜCHER.DE", "strasse@xn--bcher-kva.de"),
         ("a@XN--BCHER-KVA.de", "a@xn--bcher-kva.de"),
         ("e\u0301@x.de", "é@x.de"),
-        ("Σς@x.de", "σσ@x.de"),
+        ("\u03a3\u03c2@x.de", "\u03c3\u03c3@x.de"),
         ("a@例え.テスト", "a@xn--r8jz45g.xn--zckzah"),
         ("a@example。com", "a@example.com"),
         ("a@localhost", "a@localhost"),
@@ -74,7 +74,7 @@ def test_spellings_of_one_address_compare_alike(typed: str, compared: str) -> No
         "a@-x.de",
         "a@x_y.de",
         "a@[127.0.0.1]",
-        "a@ex＠ample.com",
+        "a@ex\uff20ample.com",
         "a@" + "x" * 64 + ".de",
         "a" * 250 + "@x.de",
         "é" * 125 + "@x.de",
@@ -95,9 +95,7 @@ def test_a_user_is_kept_as_typed_and_found_as_compared(db: Database, database: s
     made = Users(db).create("default", "Ada@BÜCHER.de", "cli:ops")
     assert (made.tenant_id, made.email, made.status) == ("default", "Ada@BÜCHER.de", "active")
     assert made.id.version == 7
-    assert rows(database, "SELECT email_norm, version FROM users") == [
-        ("ada@xn--bcher-kva.de", 1)
-    ]
+    assert rows(database, "SELECT email_norm, version FROM users") == [("ada@xn--bcher-kva.de", 1)]
     assert rows(database, "SELECT subject, user_id, event, outcome FROM audit_log") == [
         ("cli:ops", made.id, "user_registered", "ok")
     ]
