@@ -1,0 +1,79 @@
+"""Additive only: what a migration may hold is an allow-list (M30, M31).
+
+migration_forms.py lists the kinds of statement that there are, migration_rules.py what each must
+not do. A kind without rules is harmless, `unknown` is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from persistence.migration_files import DESTRUCTIVE
+from persistence.migration_reading import Reading, read
+from persistence.migration_rules import RULES, alone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from persistence.migration_files import MigrationFile
+    from persistence.migration_rules import Breach
+
+
+class Finding(NamedTuple):
+    """One broken rule. `reason` is what the file's `allow` gives for it, None without one."""
+
+    version: int
+    file: str
+    line: int
+    rule: str
+    message: str
+    reason: str | None
+
+    def refused(self, *, allow_destructive: bool) -> bool:
+        """Destructive rules need a second key, which no file can bring along (M31)."""
+        return self.reason is None or (self.rule in DESTRUCTIVE and not allow_destructive)
+
+    def __str__(self) -> str:
+        allowed = f" (allowed: {self.reason})" if self.reason else ""
+        return f"{self.file}, line {self.line}: {self.rule}: {self.message}{allowed}"
+
+
+def lint(files: Iterable[MigrationFile]) -> list[Finding]:
+    """Return every finding in all files, allowed ones too. Earlier files explain later ones."""
+    known = Known()
+    return [finding for file in files for finding in Scene(file, known).findings()]
+
+
+class Known:
+    """What the files so far have made."""
+
+    def __init__(self) -> None:
+        self.routines: dict[str, tuple[str, str]] = {}
+        # CHECK (column IS NOT NULL): which column each constraint proves, and which are proven.
+        self.proofs: dict[tuple[str, str | None], str] = {}
+        self.proven: set[tuple[str, str]] = set()
+
+
+class Scene:
+    """One file being read, statement by statement."""
+
+    def __init__(self, file: MigrationFile, known: Known) -> None:
+        self.file = file
+        self.known = known
+        self.made: set[str] = set()
+        self.added: set[tuple[str, str | None]] = set()
+        self.live_triggers: dict[tuple[str, str], Reading] = {}
+
+    def findings(self) -> Iterator[Finding]:
+        for statement in self.file.statements:
+            for reading in read(statement):
+                rule = RULES.get(reading.kind)
+                for breach in [*alone(self, reading), *(rule(self, reading) if rule else ())]:
+                    yield self._finding(reading, breach)
+        for reading in self.live_triggers.values():
+            yield self._finding(reading, ("trigger", "disable it in the same transaction"))
+
+    def _finding(self, reading: Reading, breach: Breach) -> Finding:
+        rule, message = breach
+        line, reason = reading.statement.line, self.file.allows.get(rule)
+        return Finding(self.file.version, self.file.name, line, rule, message, reason)
