@@ -79,16 +79,14 @@ class Problem(Answer):
 
 def install(app: Flask) -> None:
     """Answer every exception of `app` with a problem document."""
-    app.register_error_handler(AppError, _answer)
-    app.register_error_handler(HTTPException, lambda exc: _answer(_of_http(exc)))
-    app.register_error_handler(Exception, lambda exc: _answer(_unexpected(exc)))
+    app.register_error_handler(Exception, lambda exc: _answer(_translated(exc)))
 
 
 def wsgi_answer(
     exc: Exception, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Answer what was raised outside Flask."""
-    return _answer(exc if isinstance(exc, AppError) else _unexpected(exc))(environ, start_response)
+    return _answer(_translated(exc))(environ, start_response)
 
 
 def document(error: AppError, now: Exchange) -> dict[str, Any]:
@@ -125,6 +123,12 @@ def _headers(error: AppError) -> dict[str, str]:
         invalid = "" if error.code == "unauthenticated" else ', error="invalid_token"'
         headers.setdefault("WWW-Authenticate", f'Bearer realm="strongroom"{invalid}')
     return headers
+
+
+def _translated(exc: Exception) -> AppError:
+    if isinstance(exc, AppError):
+        return exc
+    return _of_http(exc) if isinstance(exc, HTTPException) else _unexpected(exc)
 
 
 def _of_http(exc: HTTPException) -> AppError:
