@@ -1,0 +1,65 @@
+# All commands of the project; `make` alone lists them. Nothing is needed but Python 3.11 or later.
+
+# The flask command would read .env files of parent directories, gunicorn would not (AG7).
+export FLASK_SKIP_DOTENV = 1
+# The service's own default is false, as specified; here, in compose and in deploy/ it is on.
+export FEATURE_LEDGER_ENABLED ?= true
+export PYTHON
+
+VENV = .venv/bin/python
+FLASK = $(VENV) -m flask
+QUICK = --ignore=tests/races --ignore=tests/faults
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check faults bench lock schema openapi currencies db-reset
+
+help: ## List the commands.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/run ## Start everything on 127.0.0.1:8000 (PORT=8001 for another); Ctrl-C stops it.
+	@exec $(VENV) -m commands.serve
+
+test: .venv/test ## Run all tests on PostgreSQL 18, then those of the database on 16.
+	@echo "--- PostgreSQL 18"; TEST_PG_MAJOR=18 $(VENV) -m pytest -n 2; on_18=$$?; \
+	echo "--- PostgreSQL 16"; TEST_PG_MAJOR=16 $(VENV) -m pytest -n 2 -m database; on_16=$$?; \
+	say() { [ $$1 -eq 0 ] && echo passed || echo "FAILED ($$1)"; }; \
+	echo "--- PostgreSQL 18: $$(say $$on_18). PostgreSQL 16: $$(say $$on_16)."; \
+	[ $$on_18 -eq 0 ] && [ $$on_16 -eq 0 ]
+
+check: .venv/test ## Lint, types, SQL and the quick tests: under two minutes.
+	$(VENV) -m ruff check .
+	$(VENV) -m ruff format --check .
+	$(VENV) -m mypy .
+	$(VENV) -m sqlfluff lint --processes 2 sql
+	$(VENV) -m pytest -n 2 $(QUICK)
+
+faults: .venv/test ## Kill, stop and cut processes under load (part of `make test`).
+	$(VENV) -m pytest tests/faults
+
+bench: .venv/test ## Measure against the yardsticks; ARGS="--record" writes docs/performance.md.
+	$(VENV) -m bench $(ARGS)
+
+lock: .venv/test ## Pin requirements*.txt again, with hashes, nothing younger than a week.
+	$(VENV) -m venv --clear .venv/lock && .venv/lock/bin/python -m pip install --quiet uv
+	for name in requirements requirements-dev; do .venv/lock/bin/uv pip compile --quiet --upgrade \
+	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --exclude-newer "$$($(VENV) -c 'import datetime as d; \
+	        print(d.date.today() - d.timedelta(7))')" $$name.in --output-file $$name.txt; done
+
+schema: .venv/test ## Write sql/schema.sql from the migrations.
+	$(FLASK) migrate schema
+
+openapi: .venv/run ## Write docs/openapi.json from the routes.
+	$(FLASK) openapi > docs/openapi.json
+
+currencies: .venv/run ## Write the migration of the ISO 4217 table.
+	$(FLASK) currencies sql/migrations/0003_currencies.sql
+
+db-reset: .venv/run ## Delete the embedded database; the next start makes an empty one.
+	$(FLASK) servers reset --yes
+
+.venv/run: requirements.txt .ci/environment
+	@.ci/environment requirements.txt && touch $@
+
+.venv/test: requirements-dev.txt .ci/environment
+	@.ci/environment requirements-dev.txt && touch $@ .venv/run
