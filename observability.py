@@ -100,7 +100,7 @@ def set_up_logging(
             logging.getLevelNamesMapping()[level.upper()]
         ),
         logger_factory=structlog.WriteLoggerFactory(file=file or sys.stdout),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # Else the first set-up of a process would be its last.
     )
     root = logging.getLogger()
     if not any(isinstance(handler, ForeignLogs) for handler in root.handlers):

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 QUEUE_MAX_MS = 1_000  # Older requests are refused: their client has most likely gone (OS2).
 QUEUE_BELIEVED_MS = 60_000  # Beyond it, somebody's clock is wrong.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}.*")
+# W3C: version 00 has nothing behind its flags, ff is none, later ones may have more.
+TRACEPARENT = re.compile(
+    r"(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2})"
+    r"-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
 REQUEST_START = re.compile(r"(?:t=)?([0-9]{10}(?:\.[0-9]{1,6})?)")
 OK, INTERNAL_ERROR = 200, 500
 PROBES = frozenset({"/livez", "/readyz", "/healthz"})

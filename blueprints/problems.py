@@ -22,6 +22,7 @@ from errors import (
     MethodNotAllowed,
     NotFound,
     Overloaded,
+    RateLimited,
     UnsupportedMediaType,
 )
 
@@ -41,6 +42,7 @@ HTTP_ERRORS: dict[int | None, type[AppError]] = {
     405: MethodNotAllowed,
     413: BodyTooLarge,
     415: UnsupportedMediaType,
+    429: RateLimited,
     503: Overloaded,
 }
 

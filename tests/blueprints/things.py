@@ -26,7 +26,7 @@ from blueprints.fields import (
 )
 from blueprints.policy import ANY, PUBLIC, scope
 from config import Config
-from errors import InvalidState, VersionMismatch
+from errors import InvalidState, OutcomeUnknown, VersionMismatch
 from services.api_keys import Actor
 
 if TYPE_CHECKING:
@@ -158,6 +158,13 @@ def named(call: Call, name: str) -> Response:
 def broken(_: Call) -> Response:
     """Fail as no code should."""
     raise ZeroDivisionError("secret srk_default_abc")
+
+
+@routes.post("/v1/lost")
+@operation(policy=ANY, answers={200: Thing}, keyed=True)
+def lost(_: Call) -> Response:
+    """Do not know what became of it."""
+    raise OutcomeUnknown
 
 
 @routes.post("/v1/later")
