@@ -54,12 +54,18 @@ def admit(
     actor = keys.authenticate(_bearer(authorization), address)
     if tenant is not None and tenant != actor.tenant_id:
         raise TenantMismatch
-    required = policy.required_scope
-    if required is not None and required not in actor.scopes:
-        if required in MOVES_MONEY:
-            keys.scope_denied(actor, required, address)
-        raise ScopeMissing(required_scope=required)
+    if policy.required_scope is not None:
+        require(actor, policy.required_scope, keys, address)
     return actor
+
+
+def require(actor: Actor, required: str, keys: ApiKeys, address: str) -> None:
+    """Raise ScopeMissing without this scope; a refusal to move money is audited (A52)."""
+    if required in actor.scopes:
+        return
+    if required in MOVES_MONEY:
+        keys.scope_denied(actor, required, address)
+    raise ScopeMissing(required_scope=required)
 
 
 def _bearer(authorization: str | None) -> str:

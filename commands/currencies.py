@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import iso4217
 
 HEADER = """\
 -- ISO 4217 as published on {published}: {count} codes. Written by `make currencies`.
@@ -43,11 +42,15 @@ class CurrencyRow:
 
 def published() -> str:
     """Return the publication date of the package's list, as ISO 8601."""
+    import iso4217  # noqa: PLC0415  # It parses its table at import: not for every command.
+
     return str(iso4217.parse_published(iso4217.raw_xml.attrib["Pblshd"]))
 
 
 def iso_rows() -> list[CurrencyRow]:
     """Return every code of the package's list, by code."""
+    import iso4217  # noqa: PLC0415  # As above.
+
     rows = [
         CurrencyRow(
             code=code,

@@ -8,13 +8,13 @@ WITH opened AS (
     )
     VALUES
     (
-        :'tenant_id'::text, :'available'::text, :'currency'::char(3), 1, 1, :'user_id'::uuid
+        :'tenant_id'::text, :'available'::text, :'currency'::text::char(3), 1, 1, :'user_id'::uuid
     ),
     (
-        :'tenant_id'::text, :'clearing'::text, :'currency'::char(3), -1, :'house_stripes'::smallint,
+        :'tenant_id'::text, :'clearing'::text, :'currency'::text::char(3), -1, :'house_stripes'::smallint,
         NULL
     ),
-    (:'tenant_id'::text, :'fees'::text, :'currency'::char(3), 1, :'house_stripes'::smallint, NULL)
+    (:'tenant_id'::text, :'fees'::text, :'currency'::text::char(3), 1, :'house_stripes'::smallint, NULL)
     ON CONFLICT (tenant_id, code, currency) DO NOTHING
     RETURNING account_id, currency, normal_side, stripes, owner_user_id
 )

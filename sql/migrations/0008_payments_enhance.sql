@@ -135,6 +135,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN jsonb_build_object(
     'id', p.id,
     'user_id', p.user_id,
+    'legacy_id', p.legacy_id,
     'reference', p.reference,
     'amount_minor', p.amount_minor,
     'currency', p.currency,

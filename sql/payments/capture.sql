@@ -1,7 +1,7 @@
 -- payments/capture: take money that was authorised; status, event, ledger and key commit together.
 -- why: every step after `claimed` reads from it, so a used key or a refused amount changes nothing.
--- note: a created payment is authorised on the way; authorize_minor > 0 says that this is what was asked.
--- params: tenant_id text, payment_id uuid, if_match bigint, authorize_minor bigint, amount_minor bigint, fee_minor bigint, final text?, reference text?, currency text?, capture_id uuid, transaction_id uuid, ledger boolean, stripe integer, authorization_ttl_s bigint, scope text, key text, operation text, fingerprint bytea, fingerprint_version smallint, ttl_s bigint, actor text, request_id text
+--   a created payment is authorised on the way; `authorize` says that this is what was asked for.
+-- params: tenant_id text, payment_id uuid, if_match bigint, authorize boolean, amount_minor bigint, fee_minor bigint, final text?, reference text?, currency text?, capture_id uuid, transaction_id uuid, ledger boolean, stripe integer, authorization_ttl_s bigint, scope text, key text, operation text, fingerprint bytea, fingerprint_version smallint, ttl_s bigint, actor text, request_id text
 -- kind: write | returns: 0..1 | locks: payments row, ledger_balances by (account_id, stripe), then the key
 -- claims: key
 WITH target AS (
@@ -11,8 +11,9 @@ WITH target AS (
         p.charged_back_minor, p.fee_minor, p.fee_refunded_minor, p.capture_before, p.unposted,
         p.version, p.updated_at, payment_json(p) AS payment,
         CASE
-            WHEN p.status = 'created'
-                THEN coalesce(nullif(:'authorize_minor'::bigint, 0), p.amount_minor)
+            WHEN p.status = 'created' AND :'authorize'::boolean
+                THEN coalesce(nullif(:'amount_minor'::bigint, 0), p.amount_minor)
+            WHEN p.status = 'created' THEN p.amount_minor
             ELSE p.authorized_minor - p.captured_minor - p.voided_minor
         END AS capturable_minor
     FROM payments AS p
@@ -29,10 +30,10 @@ asked AS (
     WHERE
         t.capturable_minor > 0
         AND (
-            :'authorize_minor'::bigint = 0
+            NOT :'authorize'::boolean
             OR (
                 t.status = 'created' AND t.capture_method = 'automatic'
-                AND :'authorize_minor'::bigint <= t.amount_minor
+                AND :'amount_minor'::bigint <= t.amount_minor
             )
         )
         AND :'amount_minor'::bigint <= t.capturable_minor

@@ -12,7 +12,7 @@ coin AS (
     SELECT c.code
     FROM currencies AS c
     WHERE
-        c.code = :'currency'::char(3) AND c.code = :'currency'::text
+        c.code = :'currency'::text::char(3) AND c.code = :'currency'::text
         AND c.exponent IS NOT NULL AND c.withdrawn_on IS NULL
 ),
 -- Only the payer's last few payments are looked at: a warning must not cost more than the payment.
@@ -34,6 +34,7 @@ decided AS (
         jsonb_build_object(
             'id', :'payment_id'::uuid,
             'user_id', payer.id,
+            'legacy_id', NULL,
             'reference', :'reference'::text,
             'amount_minor', :'amount_minor'::bigint,
             'currency', coin.code,
@@ -41,7 +42,7 @@ decided AS (
             'gateway', 'manual',
             'gateway_reference', NULL,
             'description', :'description'::text,
-            'metadata', :'metadata'::jsonb,
+            'metadata', :'metadata'::text::jsonb,
             'failure_code', NULL,
             'failure_message', NULL,
             'version', 1,
@@ -87,9 +88,9 @@ made AS (
     )
     SELECT
         :'tenant_id'::text, :'payment_id'::uuid, :'user_id'::uuid, :'reference'::text,
-        :'amount_minor'::bigint, :'currency'::char(3),
+        :'amount_minor'::bigint, :'currency'::text::char(3),
         :'capture_method'::text::payment_capture_method, :'description'::text,
-        :'metadata'::jsonb, 'created', c.created_at, c.created_at
+        :'metadata'::text::jsonb, 'created', c.created_at, c.created_at
     FROM claimed AS c
 ),
 logged AS (

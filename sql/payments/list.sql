@@ -1,8 +1,8 @@
 -- payments/list: payments of a tenant, newest first, by keyset.
 -- why: every filter is a parameter: SQL is never put together at run time.
+--   a page looks at scan_rows rows at most; the last row is where it stopped, without a payment.
 -- params: tenant_id text, statuses text, currency text?, reference text?, created_gte text, created_lt text, amount_gte bigint, amount_lte bigint, metadata text, before_at text, before_id uuid, scan_rows bigint, row_limit bigint
 -- kind: read | returns: many
--- note: a page looks at scan_rows rows at most; the last row is where it stopped, without a payment.
 WITH page AS (
     SELECT s.payment, s.created_at, s.id
     FROM (
@@ -24,7 +24,7 @@ WITH page AS (
         AND s.currency = coalesce(:'currency'::text, s.currency)
         AND (:'reference'::text IS NULL OR s.reference = :'reference'::text)
         AND s.amount_minor BETWEEN :'amount_gte'::bigint AND :'amount_lte'::bigint
-        AND s.metadata @> :'metadata'::jsonb
+        AND s.metadata @> :'metadata'::text::jsonb
     LIMIT :'row_limit'::bigint
 ),
 edge AS (

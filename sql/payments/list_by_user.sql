@@ -1,8 +1,8 @@
 -- payments/list_by_user: payments of one user, newest first, by keyset.
 -- why: its own file, so that the index on the user is used.
+--   a page looks at scan_rows rows at most; the last row is where it stopped, without a payment.
 -- params: tenant_id text, user_id uuid, statuses text, currency text?, reference text?, created_gte text, created_lt text, amount_gte bigint, amount_lte bigint, metadata text, before_at text, before_id uuid, scan_rows bigint, row_limit bigint
 -- kind: read | returns: many
--- note: a page looks at scan_rows rows at most; the last row is where it stopped, without a payment.
 WITH page AS (
     SELECT s.payment, s.created_at, s.id
     FROM (
@@ -25,7 +25,7 @@ WITH page AS (
         AND s.currency = coalesce(:'currency'::text, s.currency)
         AND (:'reference'::text IS NULL OR s.reference = :'reference'::text)
         AND s.amount_minor BETWEEN :'amount_gte'::bigint AND :'amount_lte'::bigint
-        AND s.metadata @> :'metadata'::jsonb
+        AND s.metadata @> :'metadata'::text::jsonb
     LIMIT :'row_limit'::bigint
 ),
 edge AS (

@@ -1,0 +1,99 @@
+"""create_app: the only wiring, to be read as a table of contents. It opens no socket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask
+from uuid_utils.compat import uuid7
+
+import blueprints
+import cli
+from blueprints import hooks, problems
+from commands.database import db_settings
+from observability import set_up_logging
+from persistence.db import Database
+from persistence.kv import Kv, KvSettings
+from services import Services
+from services.api_keys import ApiKeys
+from services.currencies import Currencies
+from services.cursors import Cursors
+from services.idempotency import Idempotency, IdempotencySettings
+from services.payment_queries import PaymentQueries
+from services.payments import Payments, PaymentSettings
+from services.stripes import thread_stripe
+from services.tenants import Tenants
+from services.users import Users
+
+if TYPE_CHECKING:
+    from config import Config
+
+
+def create_app(config: Config) -> Flask:
+    """Build the application; stores are connected at first use, or by gunicorn's post_fork."""
+    set_up_logging(config.log_level, json_lines=config.log_format == "json")
+    app = Flask("strongroom", static_folder=None)
+    hooks.install(app, _services(config))
+    problems.install(app)
+    blueprints.register_all(app)
+    cli.register_all(app)
+    return app
+
+
+def _services(config: Config) -> Services:
+    db = _database(config)
+    kv = _kv(config)
+    cursors = Cursors(*config.subkeys("cursor").values())
+    idempotency = _idempotency(config, db, kv)
+    payment_queries = PaymentQueries(db, cursors, config.list_scan_rows)
+    return Services(
+        config=config,
+        db=db,
+        kv=kv,
+        api_keys=ApiKeys(db),
+        currencies=Currencies(db),
+        idempotency=idempotency,
+        payment_queries=payment_queries,
+        payments=_payments(config, db, idempotency, payment_queries),
+        tenants=Tenants(db),
+        users=Users(db),
+    )
+
+
+def _database(config: Config) -> Database:
+    url = config.database_url.get_secret_value() if config.database_url else ""
+    return Database(url, db_settings(config, config.db_pool_size))
+
+
+def _kv(config: Config) -> Kv:
+    url = config.redis_url.get_secret_value() if config.redis_url else None
+    settings = KvSettings(
+        timeout_ms=config.redis_timeout_ms,
+        connect_timeout_ms=config.redis_connect_timeout_ms,
+        breaker_failures=config.redis_breaker_failures,
+        breaker_open_ms=config.redis_breaker_open_ms,
+        breaker_open_max_ms=config.redis_breaker_open_max_ms,
+    )
+    return Kv(url, settings)
+
+
+def _idempotency(config: Config, db: Database, kv: Kv) -> Idempotency:
+    settings = IdempotencySettings(
+        mark_ttl_ms=config.idempotency_mark_ttl_ms,
+        wait_ms=config.idempotency_wait_ms,
+        redis_ttl_s=config.idempotency_redis_ttl_s,
+    )
+    secret = next(iter(config.subkeys("idempotency").values()))
+    return Idempotency(db, kv, settings, secret)
+
+
+def _payments(
+    config: Config, db: Database, idempotency: Idempotency, queries: PaymentQueries
+) -> Payments:
+    settings = PaymentSettings(
+        ledger=config.feature_ledger_enabled,
+        key_ttl_s=config.idempotency_ttl_s,
+        authorization_ttl_s=config.authorization_ttl_s,
+        duplicate_window_s=config.duplicate_window_s,
+    )
+    return Payments(db, idempotency, queries, settings, new_id=uuid7, stripe=thread_stripe)

@@ -1,0 +1,247 @@
+"""Bodies, queries and answers of payments (payments page, section 6)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from blueprints.fields import (
+    MOST_AMOUNT_MINOR,
+    AmountMinor,
+    Answer,
+    Currency,
+    Cursor,
+    FeeMinor,
+    Id,
+    Integer,
+    Limit,
+    Maybe,
+    Metadata,
+    Model,
+    Reference,
+    Text,
+    Timestamp,
+)
+from services.payment_states import allowed_actions, capturable_minor, refundable_minor
+
+CaptureMethod = Literal["manual", "manual_multiple", "automatic"]
+PaymentStatus = Literal[
+    "created",
+    "authorized",
+    "partially_captured",
+    "captured",
+    "voided",
+    "expired",
+    "cancelled",
+    "failed",
+    "partially_refunded",
+    "refunded",
+    "disputed",
+    "partially_charged_back",
+    "charged_back",
+]
+EventType = Literal[
+    "payment.created",
+    "payment.authorized",
+    "payment.captured",
+    "payment.voided",
+    "payment.cancelled",
+    "payment.failed",
+]
+
+
+class CreateBody(Model):
+    """A payment to be made."""
+
+    amount_minor: AmountMinor
+    currency: Currency
+    user_id: Annotated[Maybe[Id], Field(description="Who pays; an API key must name it.")] = None
+    reference: Maybe[Reference] = None
+    capture_method: CaptureMethod = "manual"
+    description: Maybe[Text] = None
+    metadata: Maybe[Metadata] = None
+
+
+class AuthorizeBody(Model):
+    """What the payer's bank has promised."""
+
+    amount_minor: Annotated[Maybe[AmountMinor], Field(description="Left out: all of it.")] = None
+    capture_before: Annotated[
+        Maybe[Timestamp], Field(description="When the promise ends; at most a year ahead.")
+    ] = None
+    gateway_reference: Maybe[Text] = None
+
+
+class CaptureBody(Model):
+    """How much of it to take."""
+
+    amount_minor: Annotated[
+        Maybe[AmountMinor], Field(description="Left out: all that is left.")
+    ] = None
+    fee_minor: Maybe[FeeMinor] = None
+    final: Annotated[
+        Maybe[bool], Field(description="Whether this is the last capture of a manual_multiple.")
+    ] = None
+    reference: Maybe[Reference] = None
+    currency: Annotated[Maybe[Currency], Field(description="Checked, if given.")] = None
+
+
+class FailBody(Model):
+    """Why the payment failed."""
+
+    failure_code: Annotated[
+        str, Field(pattern="^[a-z][a-z0-9_]{0,63}$", examples=["card_declined"])
+    ]
+    failure_message: Maybe[Text] = None
+
+
+class ListQuery(Model):
+    """Filters of a list, joined by AND."""
+
+    status: Annotated[
+        list[PaymentStatus], Field(default_factory=list, description="May be repeated.")
+    ]
+    currency: Maybe[Currency] = None
+    user_id: Maybe[Id] = None
+    reference: Maybe[Reference] = None
+    created_gte: Maybe[Timestamp] = None
+    created_lt: Maybe[Timestamp] = None
+    amount_gte: Annotated[int, Field(ge=0, le=MOST_AMOUNT_MINOR)] = 0
+    amount_lte: Annotated[int, Field(ge=0, le=MOST_AMOUNT_MINOR)] = MOST_AMOUNT_MINOR
+    metadata: Annotated[Maybe[Metadata], Field(description="`metadata.<name>=<value>`.")] = None
+    limit: Limit = 50
+    cursor: Maybe[Cursor] = None
+
+
+class EventsQuery(Model):
+    """Which events of a payment."""
+
+    after: Annotated[int, Field(ge=0, le=2**53 - 1, description="The last seq you have.")] = 0
+    limit: Limit = 50
+
+
+EndReason = Literal["cancelled", "failed", "expired", "voided"]
+
+
+class Amounts(Answer):
+    """The eight amounts of a payment, in minor units."""
+
+    authorized_minor: Integer
+    captured_minor: Integer
+    voided_minor: Integer
+    refunded_minor: Integer
+    disputed_minor: Integer
+    charged_back_minor: Integer
+    fee_minor: Integer
+    fee_refunded_minor: Integer
+
+
+class Promise(Answer):
+    """What was promised, and where it stands."""
+
+    id: UUID
+    user_id: UUID
+    legacy_id: str | None
+    reference: str | None
+    amount_minor: Integer
+    amount_decimal: Annotated[
+        str | None, Field(description="For people; compute with amount_minor.", examples=["10.99"])
+    ]
+    currency: Currency
+    status: PaymentStatus
+    end_reason: EndReason | None
+    capture_method: CaptureMethod
+    capture_before: datetime | None
+
+
+class PaymentAnswer(Amounts, Promise):
+    """A payment: what was promised, taken and given back."""
+
+    capturable_minor: Integer
+    refundable_minor: Integer
+    allowed_actions: Annotated[
+        list[str], Field(description="Commands whose guards hold now; [] is the end.")
+    ]
+    gateway: str
+    gateway_reference: str | None
+    description: str | None
+    metadata: dict[str, str]
+    failure_code: str | None
+    failure_message: str | None
+    version: Integer
+    created_at: datetime
+    updated_at: datetime
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Add what is computed from the amounts, never stored."""
+        return {
+            **data,
+            "capturable_minor": capturable_minor(data),
+            "refundable_minor": refundable_minor(data),
+            "allowed_actions": allowed_actions(data),
+        }
+
+
+class PaymentList(Answer):
+    """A page of payments, newest first."""
+
+    data: list[PaymentAnswer]
+    next_cursor: Annotated[
+        str | None, Field(description="Null is the end; a page may be short before it.")
+    ]
+
+
+class After(Amounts):
+    """A payment's state after an event."""
+
+    status: PaymentStatus
+    end_reason: EndReason | None
+    capture_before: datetime | None
+
+
+class EventAnswer(Answer):
+    """Something that happened to a payment."""
+
+    id: str
+    payment_id: UUID
+    seq: Integer
+    type: EventType
+    amount_minor: Integer | None
+    status_from: PaymentStatus | None
+    status_to: PaymentStatus
+    after: After
+    object_id: UUID | None
+    actor: str
+    request_id: str
+    created_at: datetime
+
+
+class EventList(Answer):
+    """Events of a payment by seq; `next_after` is null at the end."""
+
+    data: list[EventAnswer]
+    next_after: Integer | None
+
+
+class KeyQuery(Model):
+    """Which key."""
+
+    key: Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class KeyAnswer(Answer):
+    """What became of a key of yours."""
+
+    key: str
+    state: Literal["completed", "cancelled", "in_progress", "unknown"]
+    operation: str | None
+    status: int | None
+    resource_type: str | None
+    resource_id: UUID | None
+    created_at: datetime | None
+    expires_at: datetime | None

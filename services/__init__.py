@@ -1,0 +1,34 @@
+"""The use cases: the only place where a write starts. Built once, by create_app."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from config import Config
+    from persistence.db import Database
+    from persistence.kv import Kv
+    from services.api_keys import ApiKeys
+    from services.currencies import Currencies
+    from services.idempotency import Idempotency
+    from services.payment_queries import PaymentQueries
+    from services.payments import Payments
+    from services.tenants import Tenants
+    from services.users import Users
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What `create_app` has built, for views and commands."""
+
+    config: Config
+    db: Database
+    kv: Kv
+    api_keys: ApiKeys
+    currencies: Currencies
+    idempotency: Idempotency
+    payment_queries: PaymentQueries
+    payments: Payments
+    tenants: Tenants
+    users: Users

@@ -1,0 +1,134 @@
+"""Reading payments: one, a page of them, the events of one (payments page, section 6).
+
+Reads see what is committed. What a caller may not see is not there: the reach is in the SQL.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from errors import NotFound
+from repos import payments
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from persistence.db import Database
+    from repos.payments import EventRow, ListRow
+    from services.api_keys import Actor
+    from services.cursors import Cursors
+
+AMOUNT_MAX_MINOR = 999_999_999_999_999
+LAST_ID = UUID(int=2**128 - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What a list shows; every default lets all pass."""
+
+    statuses: tuple[str, ...] = ()
+    currency: str | None = None
+    user_id: UUID | None = None
+    reference: str | None = None
+    created_gte: datetime | None = None
+    created_lt: datetime | None = None
+    amount_gte: int = 0
+    amount_lte: int = AMOUNT_MAX_MINOR
+    metadata: dict[str, str] | None = None
+
+
+class PaymentQueries:
+    """What can be asked about payments."""
+
+    def __init__(self, db: Database, cursors: Cursors, scan_rows: int) -> None:
+        """`scan_rows` bounds what one page of a list reads."""
+        self._db = db
+        self._cursors = cursors
+        self._scan_rows = scan_rows
+
+    def get(self, actor: Actor, payment_id: UUID) -> dict[str, Any]:
+        """Return a payment as data. Raises NotFound, for another tenant's or user's too."""
+        with self._db.read() as conn:
+            payment = payments.get(
+                conn,
+                tenant_id=actor.tenant_id,
+                payment_id=payment_id,
+                owner_id=_text(actor.owner_id),
+            )
+        if payment is None:
+            raise NotFound
+        return payment
+
+    def events(self, actor: Actor, payment_id: UUID, after_seq: int, limit: int) -> list[EventRow]:
+        """Return events after `after_seq`. Raises NotFound: every payment has its first event."""
+        with self._db.read() as conn:
+            rows = payments.list_events(
+                conn,
+                tenant_id=actor.tenant_id,
+                payment_id=payment_id,
+                owner_id=_text(actor.owner_id),
+                after_seq=after_seq,
+                row_limit=limit,
+            )
+        if not rows:
+            self.get(actor, payment_id)
+        return rows
+
+    def page(
+        self, actor: Actor, filters: Filters, limit: int, cursor: str | None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return payments, newest first, and the next page's cursor or None. Raises CursorInvalid.
+
+        A page reads LIST_SCAN_ROWS rows at most, so it may be short while there is a next one.
+        """
+        bound = _bound(actor, filters)
+        before_at, before_id = (
+            self._cursors.read("payments", cursor, bound) if cursor else ("infinity", str(LAST_ID))
+        )
+        rows = self._rows(actor, filters, limit + 1, before_at, UUID(before_id))
+        shown = [row.payment for row in rows[:limit] if row.payment is not None]
+        if len(shown) == len(rows):
+            return shown, None
+        last = rows[limit - 1] if len(rows) > limit else rows[-1]
+        position = [last.created_at.isoformat(), str(last.id)]
+        return shown, self._cursors.sign("payments", position, bound)
+
+    def _rows(
+        self, actor: Actor, filters: Filters, limit: int, before_at: str, before_id: UUID
+    ) -> list[ListRow]:
+        params = {
+            "tenant_id": actor.tenant_id,
+            "statuses": ",".join(filters.statuses),
+            "currency": filters.currency,
+            "reference": filters.reference,
+            "created_gte": _time(filters.created_gte, "-infinity"),
+            "created_lt": _time(filters.created_lt, "infinity"),
+            "amount_gte": filters.amount_gte,
+            "amount_lte": filters.amount_lte,
+            "metadata": json.dumps(filters.metadata or {}),
+            "before_at": before_at,
+            "before_id": before_id,
+            "scan_rows": self._scan_rows,
+            "row_limit": limit,
+        }
+        user_id = actor.owner_id or filters.user_id
+        with self._db.read() as conn:
+            if user_id is None:
+                return payments.list_(conn, **params)
+            return payments.list_by_user(conn, user_id=user_id, **params)
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _time(value: datetime | None, default: str) -> str:
+    return default if value is None else value.isoformat()
+
+
+def _bound(actor: Actor, filters: Filters) -> dict[str, Any]:
+    """Return what a cursor is bound to: it serves this list of this actor only (P45)."""
+    return {"tenant": actor.tenant_id, "owner": _text(actor.owner_id), "filters": repr(filters)}
