@@ -17,7 +17,7 @@ import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from dotenv import dotenv_values
@@ -109,7 +109,8 @@ def cpus() -> int:
 
 
 def _public_url(data: dict[str, Any]) -> str:
-    return f"http://127.0.0.1:{data['bind'].rpartition(':')[2]}"
+    host, _, port = data["bind"].rpartition(":")
+    return "http://127.0.0.1" if host == "unix" else f"http://127.0.0.1:{port}"
 
 
 class Config(BaseSettings):
@@ -349,10 +350,27 @@ def allowed(name: str) -> str:
     field = Config.model_fields[name]
     if field.annotation is bool:
         return "true or false"
-    choices = getattr(field.annotation, "__args__", ())
-    if getattr(field.annotation, "__origin__", None) is Literal:
-        return ", ".join(choices)
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(get_args(field.annotation))
     return str(field.json_schema_extra["allowed"])  # type: ignore[index]
+
+
+def default(name: str) -> str:
+    """Say what the setting is without a value; `none` if there is nothing to say."""
+    field = Config.model_fields[name]
+    shown = str(field.json_schema_extra["shown"])  # type: ignore[index]
+    return shown or render(field.default)
+
+
+def render(value: object) -> str:
+    """Write a value as the environment would have it; a secret is not shown."""
+    if isinstance(value, SecretStr):
+        return "***"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "none" if value is None else str(value)
 
 
 def has_twin(name: str) -> bool:
@@ -414,9 +432,9 @@ def _twins_read(given: Mapping[str, str], raw: dict[str, str]) -> list[Fault]:
 
 def _port_applied(raw: dict[str, str]) -> dict[str, str]:
     """Put PORT into BIND; a bad PORT and a socket are left for the rules to name."""
-    host, _, _ = raw.get("bind", str(Config.model_fields["bind"].default)).rpartition(":")
-    if re.fullmatch(r"[0-9]{1,5}", raw.get("port", "")) and host != "unix":
-        return {**raw, "bind": f"{host}:{raw['port']}"}
+    bind = raw.get("bind", str(Config.model_fields["bind"].default))
+    if re.fullmatch(r"[0-9]{1,5}", raw.get("port", "")) and not bind.startswith("unix:"):
+        return {**raw, "bind": f"{bind.rpartition(':')[0]}:{raw['port']}"}
     return raw
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactsRow:
-    """The server now. `timeline` counts its failovers, `epoch` our logical restores."""
+    """The server now. `timeline` counts its failovers."""
 
     version: str
     in_recovery: bool
@@ -23,7 +23,6 @@ class FactsRow:
     clock: datetime
     system_identifier: int
     timeline: int
-    epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +34,18 @@ class ServerSettingRow:
 
 
 FACTS = statement("ops/facts", FactsRow)
+EVENT_EPOCH = statement("ops/event_epoch", int)
 SERVER_SETTINGS = statement("ops/server_settings", ServerSettingRow)
 
 
 def facts(conn: Conn) -> FactsRow:
     """Who answers, and what history it holds."""
     return FACTS.one(conn)
+
+
+def event_epoch(conn: Conn) -> int | None:
+    """The number of this installation's history; None: the first."""
+    return EVENT_EPOCH.one_or_none(conn)
 
 
 def server_settings(conn: Conn, *, names: list[str]) -> list[ServerSettingRow]:

@@ -1,5 +1,5 @@
 -- ops/facts: what the server is, whether it can be written to, and which history it holds.
--- why: readiness asks it; system, timeline and epoch name the history that copies in Redis belong to.
+-- why: readiness asks it, also before there is a schema, so it reads no table of ours.
 -- params: none
 -- kind: read | returns: one
 SELECT
@@ -12,9 +12,4 @@ SELECT
     CASE
         WHEN pg_is_in_recovery() THEN (SELECT c.timeline_id FROM pg_control_checkpoint() AS c)
         ELSE ('0x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::integer
-    END AS timeline,
-    coalesce((
-        SELECT s.value::integer
-        FROM settings AS s
-        WHERE s.tenant_id = '-' AND s.name = 'event_epoch'
-    ), 1) AS epoch;
+    END AS timeline;

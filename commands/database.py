@@ -1,0 +1,51 @@
+"""How commands reach the database: settings, stores that run, exit codes of expected errors."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import click
+
+from commands.servers import running_stores
+from config import Config
+from errors import AppError
+from persistence.db import Database, DbSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXIT_CODES = {404: 3, 409: 3, 422: 2, 503: 4}
+CRASHED = 1
+
+
+@contextlib.contextmanager
+def opened_database(connections: int = 1) -> Iterator[tuple[Config, Database]]:
+    """Yield configuration and database; an expected error is its sentence and its exit code.
+
+    Embedded servers are started if nobody had, and stopped afterwards if nobody else needs them.
+    """
+    with running_stores(Config.load()) as config:
+        if config.database_url is None:
+            raise RuntimeError("Bug: stores run, and there is no URL")
+        db = Database(config.database_url.get_secret_value(), db_settings(config, connections))
+        try:
+            yield config, db
+        except AppError as error:
+            details = [str(fault.get("detail")) for fault in error.errors]
+            click.echo(" ".join([f"{error.code}: {error.detail}", *details]), err=True)
+            sys.exit(EXIT_CODES.get(error.status, CRASHED))
+        finally:
+            db.close()
+
+
+def db_settings(config: Config, connections: int) -> DbSettings:
+    """Return DB_* for a command with so many threads that use the database."""
+    names = [field.name for field in fields(DbSettings) if hasattr(config, f"db_{field.name}")]
+    given = {name: getattr(config, f"db_{name}") for name in names}
+    return DbSettings(
+        **{**given, "pool_size": connections, "pool_max_waiting": 2 * connections},
+        request_deadline_ms=config.request_deadline_ms,
+    )
