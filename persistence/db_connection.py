@@ -12,7 +12,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from persistence.db_errors import DeadlinePassed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from psycopg.abc import PQGen
     from psycopg.pq.abc import PGconn
@@ -115,19 +115,23 @@ class DeadlineConnection(psycopg.Connection[Any]):
         return True
 
 
-# `is_local` true: for this transaction only. synchronous_commit is raised to on, never lowered.
-_SET = """
+# `is_local`: for this transaction only. synchronous_commit is raised to on, never lowered; what an
+# older server does not know (transaction_timeout before 17) is left out.
+_SET = b"""
 SELECT
     set_config('synchronous_commit', CASE current_setting('synchronous_commit')
         WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, %(is_local)s),
     (SELECT count(set_config(s.name, s.value, %(is_local)s))
-     FROM unnest(%(names)s::text[], %(values)s::text[]) AS s (name, value))
+     FROM unnest(%(names)s::text[], %(values)s::text[]) AS s (name, value)
+     WHERE current_setting(s.name, true) IS NOT NULL)
 """
-TRANSACTION_TIMEOUT_SINCE = 170000
 
 
 def configure(connection: DeadlineConnection, settings: DbSettings) -> None:
-    """Give a new connection its session settings in one statement (AC1)."""
+    """Give a new connection its session settings in one statement (AC1).
+
+    Behind PgBouncer a session is not ours: nothing is set or prepared, the role has the settings.
+    """
     if settings.pooler == PGBOUNCER:
         connection.prepare_threshold = None
         return
@@ -143,15 +147,19 @@ def configure(connection: DeadlineConnection, settings: DbSettings) -> None:
         "idle_in_transaction_session_timeout": settings.idle_transaction_timeout_ms,
         "client_connection_check_interval": settings.client_check_interval_ms,
     }
-    set_all(connection, values, is_local=False)
+    set_all(connection, values)
+
+
+def lift_limits(connection: DeadlineConnection) -> None:
+    """Let the transaction that was begun take as long as it needs."""
+    limits = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
+    set_all(connection, dict.fromkeys(limits, 0), is_local=True)
 
 
 def set_all(
-    connection: DeadlineConnection, values: dict[str, str | int], *, is_local: bool
+    connection: DeadlineConnection, values: Mapping[str, str | int], *, is_local: bool = False
 ) -> None:
-    """Set server settings by name; what an older server does not know is left out."""
-    if connection.info.server_version < TRANSACTION_TIMEOUT_SINCE:
-        values.pop("transaction_timeout", None)
+    """Set server settings by name, in one round trip."""
     params = {
         "names": list(values),
         "values": [str(value) for value in values.values()],

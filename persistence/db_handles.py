@@ -6,6 +6,7 @@ They send statements, send them again where the error table says so, and raise i
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from functools import partial
 from time import monotonic, perf_counter, sleep
@@ -16,7 +17,7 @@ from psycopg.pq import TransactionStatus
 
 import observability
 from errors import AppError, OutcomeUnknown
-from persistence.db_connection import DeadlineConnection, set_all
+from persistence.db_connection import DeadlineConnection, lift_limits
 from persistence.db_errors import (
     RETRY_AFTER,
     RULES,
@@ -39,7 +40,7 @@ T = TypeVar("T")
 CONFLICT_PAUSE_S = 0.02
 
 
-class Conn:
+class Conn(ABC):
     """What a repository function is given: it sends statements and does nothing else.
 
     `run` and `stream` are for persistence.statements; repositories call `Statement.one` and kin.
@@ -52,9 +53,9 @@ class Conn:
         self._context = observability.current()
         self._raw: DeadlineConnection | None = None
 
+    @abstractmethod
     def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
         """Send one statement and return its cursor; raises what the error table says."""
-        raise NotImplementedError
 
     def stream(self, statement: Statement[Any], values: Sequence[Any], batch: int) -> Iterator[Any]:
         """Yield rows by a server-side cursor; only a snapshot has one."""
@@ -110,6 +111,11 @@ class Conn:
         if exc.sqlstate == psycopg.errors.ReadOnlySqlTransaction.sqlstate:
             self._connections.drain()
         return trouble, rule
+
+    def _fail(self, mode: Mode, exc: psycopg.Error) -> NoReturn:
+        """Raise what the error table calls it; for what cannot be sent again."""
+        _, rule = self._look_up(mode, exc)
+        self._give_up(rule.error, exc)
 
     def _give_up(self, error: type[AppError] | None, exc: psycopg.Error) -> NoReturn:
         if error is None:
@@ -207,8 +213,7 @@ class TransactionConn(_Alone):
         try:
             return self._send(statement, values)
         except psycopg.Error as exc:
-            _, rule = self._look_up(Mode.TRANSACTION, exc)
-            self._give_up(rule.error, exc)
+            self._fail(Mode.TRANSACTION, exc)
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -244,8 +249,7 @@ class TransactionConn(_Alone):
         except psycopg.Error as exc:
             if raw.info.transaction_status is not TransactionStatus.IDLE:
                 raw.close()
-            _, rule = self._look_up(Mode.COMMIT, exc)
-            self._give_up(rule.error, exc)
+            self._fail(Mode.COMMIT, exc)
 
     def _roll_back(self) -> None:
         """Roll back; a connection that cannot is closed, which does the same."""
@@ -271,8 +275,7 @@ class SnapshotConn(Conn):
         try:
             return self._send(statement, values)
         except psycopg.Error as exc:
-            _, rule = self._look_up(Mode.TRANSACTION, exc)
-            self._give_up(rule.error, exc)
+            self._fail(Mode.TRANSACTION, exc)
 
     def stream(self, statement: Statement[Any], values: Sequence[Any], batch: int) -> Iterator[Any]:
         """Yield rows by a server-side cursor, `batch` rows a round trip."""
@@ -289,18 +292,16 @@ class SnapshotConn(Conn):
                 cursor.execute(statement.query, values, binary=True)
                 yield from cursor
         except psycopg.Error as exc:
-            _, rule = self._look_up(Mode.TRANSACTION, exc)
-            self._give_up(rule.error, exc)
+            self._fail(Mode.TRANSACTION, exc)
 
     def __enter__(self) -> Self:
         self._raw = raw = self._connections.connect()
-        raw.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", prepare=False)
-        unlimited = (
-            "statement_timeout",
-            "transaction_timeout",
-            "idle_in_transaction_session_timeout",
-        )
-        set_all(raw, dict.fromkeys(unlimited, 0), is_local=True)
+        try:
+            raw.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", prepare=False)
+            lift_limits(raw)
+        except psycopg.Error as exc:
+            raw.close()
+            self._fail(Mode.TRANSACTION, exc)
         return self
 
     def __exit__(self, *_: object) -> None:

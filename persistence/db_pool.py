@@ -50,9 +50,10 @@ class Connections:
         """Open the pool, if it is not open; its connections come by and by (AC6)."""
         with self._lock:
             if self._pool is None:
-                self._pool = self._make_pool()
+                pool = self._make_pool()
+                pool.open()
                 self._pid = os.getpid()
-                self._pool.open()
+                self._pool = pool
             return self._pool
 
     def close(self) -> None:

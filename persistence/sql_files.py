@@ -24,7 +24,7 @@ ALLOWED = {
 NULLABLE_MAX = 2
 
 _ITEM = re.compile(rf"({'|'.join(KEYS)}):\s*(.*)")
-_PARAM = re.compile(r"([a-z_][a-z0-9_]*) ([a-z_][a-z0-9_ ]*(?:\[\])?)(\?)?")
+_PARAM = re.compile(r"([a-z_][a-z0-9_]*) ([a-z_][a-z0-9_ ]*(?:\(\d+\))?(?:\[\])?)(\?)?")
 # The order matters: what psql leaves alone (literals, comments, casts) is skipped first.
 _TOKEN = re.compile(
     r"""
