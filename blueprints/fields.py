@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MOST_AMOUNT_MINOR = 999_999_999_999_999  # Exact in every JSON client: below 2^53 (P1).
 MOST_INTEGER = 2**53 - 1
 METADATA_MAX_BYTES = 8_192
+EXAMPLE_ID = "0198c5a0-7d1f-7c3a-9d2e-5b6f7a8c9d0e"
 ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
@@ -70,7 +71,7 @@ class LowerCaseId:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """Describe it as what a client sends."""
-        return {"type": "string", "format": "uuid", "pattern": ID_PATTERN}
+        return {"type": "string", "format": "uuid", "pattern": ID_PATTERN, "examples": [EXAMPLE_ID]}
 
 
 def _small_enough(metadata: dict[str, str]) -> dict[str, str]:
@@ -82,7 +83,7 @@ def _small_enough(metadata: dict[str, str]) -> dict[str, str]:
 T = TypeVar("T")
 Maybe = Annotated[T | None, NotNull()]
 
-Id = Annotated[UUID, LowerCaseId(), Field(examples=["0198c5a0-7d1f-7c3a-9d2e-5b6f7a8c9d0e"])]
+Id = Annotated[UUID, LowerCaseId()]
 AmountMinor = Annotated[
     int,
     Field(
@@ -111,7 +112,11 @@ Metadata = Annotated[
         Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,40}$")],
         Annotated[str, Field(max_length=500)],
     ],
-    Field(max_length=50, description="Your own names and values, 8 KiB at most."),
+    Field(
+        max_length=50,
+        description="Your own names and values, 8 KiB at most.",
+        json_schema_extra={"additionalProperties": False},
+    ),
     AfterValidator(_small_enough),
 ]
 Timestamp = Annotated[AwareDatetime, Field(examples=["2026-01-31T12:00:00Z"])]

@@ -27,7 +27,7 @@ Strongroom takes payments and keeps their double-entry ledger: a command moves m
 event, posts the ledger and stores its answer in one commit, or does nothing at all.
 """
 
-routes = Blueprint("openapi", __name__)
+routes = Blueprint("docs", __name__, template_folder="templates")
 
 
 @routes.get("/openapi.json")
@@ -101,6 +101,7 @@ def _operation(rule: Rule, method: str, op: Operation, known: Schemas) -> dict[s
     }
     if rest.strip():
         made["description"] = re.sub(r"\n\s+", "\n", rest.strip())
+    made["x-own-codes"] = [error.code for error in op.errors]
     if op.policy.required_scope:
         made["x-scope"] = op.policy.required_scope
     if op.body is not None and method in BODY_METHODS:
