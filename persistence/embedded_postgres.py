@@ -12,7 +12,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
 import psycopg
@@ -79,6 +79,8 @@ class Postgres:
     var: VarDir
     major: int
     options: Mapping[str, str]
+    name: ClassVar[str] = "postgres"
+    is_new: bool = False
     _child: int | None = None
 
     @property
@@ -121,6 +123,7 @@ class Postgres:
         self.var.owner.take(new)
         self._initdb(new)
         new.rename(self.data)
+        self.is_new = True
 
     def _initdb(self, new: Path) -> None:
         builtin = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -215,6 +218,10 @@ class Postgres:
         argv = command_of(pid)
         ours = argv[:1] and Path(argv[0]).name == "postgres" and str(self.data) in argv
         return pid if ours else None
+
+    def lives(self) -> bool:
+        """Tell whether the server runs, ready or not."""
+        return self.running() is not None
 
     def identifier(self) -> str:
         """Return the system identifier that initdb gave this data directory (pg_control)."""

@@ -203,3 +203,13 @@ def free_port(first: int, last_time: int | None) -> int:
         if port_is_free(port):
             return port
     raise EmbeddedError(f"No port from {first} to {first + 999} is free on 127.0.0.1.")
+
+
+def require_free(bind: str) -> None:
+    """Refuse, with a sentence, to serve HTTP on a `host:port` that somebody else serves (OE3)."""
+    host, _, port = bind.rpartition(":")
+    if host != "unix" and not port_is_free(int(port), host.strip("[]")):
+        raise EmbeddedError(
+            f"Port {port} of {host} is taken: stop what uses it, or choose another with"
+            f" PORT={int(port) + 1} (or BIND=host:port)."
+        )

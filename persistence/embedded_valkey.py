@@ -8,10 +8,18 @@ import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-from persistence.embedded_process import EmbeddedError, alive, end, free_port, spawn, wait_until
+from persistence.embedded_process import (
+    EmbeddedError,
+    alive,
+    command_of,
+    end,
+    free_port,
+    spawn,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from persistence.embedded_files import VarDir
@@ -53,7 +61,7 @@ class Valkey:
 
     var: VarDir
     program: Path
-    _child: int | None = None
+    name: ClassVar[str] = "valkey"
 
     @property
     def fact(self) -> dict[str, Any]:
@@ -86,13 +94,13 @@ class Valkey:
             directory=directory,
         )
         # The configuration goes in by stdin: arguments are readable by everyone on this machine.
-        self._child = spawn(
+        pid = spawn(
             self.var.owner.command([str(self.program), "-"], [directory, sockets, self.program]),
             self.var.log("valkey"),
             stdin=config,
         )
         facts = {"sockets": str(sockets), "socket": str(sockets / "valkey.sock")}
-        self.var.remember("valkey", pid=self._child, port=port, **facts)
+        self.var.remember("valkey", pid=pid, port=port, **facts)
 
     def finish(self) -> None:
         """Wait until the server answers to our password. Raises EmbeddedError if it does not."""
@@ -101,13 +109,18 @@ class Valkey:
                 f"Valkey does not start: see {self.var.path}/log/valkey.log, or set REDIS_URL."
             )
 
+    def lives(self) -> bool:
+        """Tell whether the process runs, be it hung."""
+        pid = self.fact.get("pid", 0)
+        return alive(pid) and "valkey-server" in " ".join(command_of(pid))
+
     def running(self) -> int | None:
         """Return the process id of the server that answers to our password, None without one."""
         return self.fact["pid"] if self._answers() else None
 
     def _answers(self) -> bool:
         """Ask by hand: importing a client library would cost more than the start itself."""
-        if not alive(self.fact.get("pid", 0)):
+        if not self.lives():
             return False
         with socket.socket(socket.AF_UNIX) as conn:
             conn.settimeout(ANSWER_S)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import socket
+import subprocess
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from psycopg import sql
 
 from persistence.embedded import EmbeddedServers, EmbeddedSettings
 from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE, SUPERUSER, make_roles
+from tests.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -63,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: list[pytest.Item] = []
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
-        if "postgres" in names or "own_servers" in names:
+        if names & {"postgres", "var_dir", "own_servers"}:
             item.add_marker("database")
         without = os.environ.get("TEST_REDIS_URL") == "off" and "kv_url" in names
         (left_out if without else kept).append(item)
@@ -263,10 +264,42 @@ def kv_url(servers: EmbeddedServers) -> str:
     return url
 
 
+@pytest.fixture(scope="session")
+def made_var_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VAR_DIR as the first start leaves it: copied, it saves the copies a second of initdb."""
+    path = tmp_path_factory.mktemp("made") / "var"
+    with EmbeddedServers(EmbeddedSettings(path, pg_major=PG_MAJOR, valkey=False)):
+        return path
+
+
 @pytest.fixture
-def own_servers(tmp_path: Path) -> Iterator[EmbeddedServers]:
+def var_dir(made_var_dir: Path, tmp_path: Path) -> Iterator[Path]:
+    """A VAR_DIR of the test's own; what still runs in it afterwards is stopped."""
+    path = tmp_path / "var"
+    subprocess.run(["cp", "-a", str(made_var_dir), str(path)], check=True)
+    yield path
+    EmbeddedServers(EmbeddedSettings(path)).reset()
+
+
+@pytest.fixture
+def own_servers(var_dir: Path) -> Iterator[EmbeddedServers]:
     """Durable servers of the test's own, started: to be killed, stopped and started again."""
-    servers = EmbeddedServers(EmbeddedSettings(tmp_path / "var", pg_major=PG_MAJOR))
-    with servers:
+    with EmbeddedServers(EmbeddedSettings(var_dir, pg_major=PG_MAJOR)) as servers:
         yield servers
-    shutil.rmtree(tmp_path / "var")
+
+
+@pytest.fixture
+def world(database: str, tmp_path: Path) -> Iterator[World]:
+    """The service over a fresh database, without Redis."""
+    made = World(database, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cached_world(database: str, kv_url: str, tmp_path: Path) -> Iterator[World]:
+    """The service over a fresh database, with Redis."""
+    made = World(database, tmp_path, kv_url)
+    made.services.kv.open()
+    yield made
+    made.close()

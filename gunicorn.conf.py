@@ -1,0 +1,124 @@
+"""How gunicorn serves: each number with its reason (operations page, section 5), and its hooks."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import shutil
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# HUP runs this file again in the same master: what it imports has to be the new code too.
+for _name in [name for name in sys.modules if name.partition(".")[0] in {"config", "persistence"}]:
+    del sys.modules[_name]
+
+from config import GUNICORN_TIMEOUT_S, Config  # noqa: E402 - see above.
+from persistence.embedded import EmbeddedError, EmbeddedServers  # noqa: E402 - see above.
+from persistence.embedded_process import require_free  # noqa: E402 - see above.
+
+settings = Config.load()
+# prometheus_client reads this when it is imported, which the workers do after the fork.
+_metrics = settings.var_dir / "run" / "metrics"
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics)
+
+bind = settings.bind
+worker_class = "gthread"
+workers = settings.web_concurrency  # One a CPU: Python threads share a CPU, processes do not.
+# Two more than may hold a database connection: they answer probes and refusals (OS1).
+threads = settings.web_threads + 2
+# gthread queues what it accepts without bound; connections beyond threads are kept alive.
+worker_connections = 4 * threads
+backlog = 512  # A burst waits in the kernel, not in a worker that may be full.
+timeout = GUNICORN_TIMEOUT_S  # A heartbeat of the worker; it never ends a request.
+graceful_timeout = 30  # Less than systemd's 40, so that gunicorn, not systemd, ends workers.
+keepalive = 75  # More than nginx' 60, so that nginx, not we, closes an idle connection.
+preload_app = False  # HUP loads new code.
+reuse_port = False  # With it, HUP reset 2 of 2,842 connections; without it 0 of 6,062.
+max_requests = 0  # Nothing leaks that a restart would have to hide (benchmark B10).
+http_parser = "python"  # `auto` takes an outdated gunicorn_h1c where one is installed.
+control_socket_disable = True  # On by default since 25.1; signals are enough.
+limit_request_line = 4094  # These three bound what a header can cost before the app sees it.
+limit_request_fields = 64
+limit_request_field_size = 8190
+# Heartbeats are files: on a slow disk they would kill workers that are well.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - not a secret.
+# Only these may say by X-Forwarded-Proto what the client used.
+forwarded_allow_ips = ",".join(settings.trusted_proxy_ips)
+
+
+class JsonLine(logging.Formatter):
+    """gunicorn's own lines in the shape of ours: one JSON object a line, UTC."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of `record`."""
+        line = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "logger": record.name,
+            "pid": record.process,
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+if settings.log_format == "json":
+    logconfig_dict = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": JsonLine}},
+        "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "root": {"level": "WARNING", "handlers": ["lines"]},
+        "loggers": {
+            "gunicorn.error": {
+                "level": settings.log_level.upper(),
+                "handlers": ["lines"],
+                "propagate": False,
+            },
+        },
+    }
+else:
+    loglevel = settings.log_level
+
+
+def on_starting(server: Any) -> None:
+    """Make a clean run/ and start or adopt the embedded servers; exit 2 with a sentence if not."""
+    server.embedded = EmbeddedServers.for_config(settings)
+    try:
+        if "GUNICORN_PID" not in os.environ and "LISTEN_FDS" not in os.environ:
+            require_free(bind)
+        server.embedded.acquire()
+    except EmbeddedError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    shutil.rmtree(_metrics, ignore_errors=True)  # Files of dead pids would be counted for ever.
+    _metrics.mkdir()
+    (settings.var_dir / "run" / "drain").unlink(missing_ok=True)
+    if server.embedded.redis_url == "off":
+        server.log.warning("No Valkey for this platform in the wheel: running without Redis")
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it with both.
+    """Tell the worker where the embedded servers are, before it loads the application."""
+    os.environ.update(server.embedded.environment())
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it with both.
+    """Drop the live gauges of a dead worker, as prometheus_client.multiprocess does."""
+    for path in _metrics.glob(f"gauge_live*_{worker.pid}.db"):
+        path.unlink(missing_ok=True)
+
+
+def worker_abort(worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it with the worker.
+    """Show where every thread hangs, before gunicorn kills a worker without a heartbeat."""
+    faulthandler.dump_traceback(all_threads=True)
+
+
+def on_exit(server: Any) -> None:
+    """Let go of the embedded servers; the last user stops them."""
+    server.embedded.release()
