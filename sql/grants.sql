@@ -1,0 +1,21 @@
+-- What the application's role may do; `flask migrate` applies it after the last file, each time.
+-- It may read everything. It may add history and never change it: events, captures, ledger
+-- transactions and entries, the audit log. It may delete nothing but keys and resolved holds.
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM strongroom_app;
+GRANT USAGE ON SCHEMA public TO strongroom_app;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO strongroom_app;
+
+GRANT INSERT, UPDATE ON tenants, users, api_keys, settings, jobs TO strongroom_app;
+GRANT INSERT ON audit_log TO strongroom_app;
+
+GRANT INSERT, UPDATE ON payments, payment_refunds, payment_disputes TO strongroom_app;
+GRANT INSERT ON payment_events, payment_captures TO strongroom_app;
+GRANT INSERT, UPDATE, DELETE ON idempotency_keys TO strongroom_app;
+
+GRANT INSERT, UPDATE ON ledger_accounts, ledger_balances, ledger_settings TO strongroom_app;
+GRANT INSERT ON ledger_transactions, ledger_entries TO strongroom_app;
+GRANT INSERT, UPDATE, DELETE ON ledger_holds TO strongroom_app;
+GRANT INSERT, UPDATE ON ledger_seal_state TO strongroom_app;
+GRANT INSERT ON ledger_leaves, ledger_tiles, ledger_seals TO strongroom_app;
+GRANT INSERT, UPDATE ON ledger_replay_runs TO strongroom_app;
+GRANT INSERT ON ledger_replay_findings TO strongroom_app;
