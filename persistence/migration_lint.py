@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from persistence.migration_errors import LintRefused
 from persistence.migration_files import DESTRUCTIVE
 from persistence.migration_reading import Reading, read
 from persistence.migration_rules import RULES, alone
@@ -42,6 +43,25 @@ def lint(files: Iterable[MigrationFile]) -> list[Finding]:
     """Return every finding in all files, allowed ones too. Earlier files explain later ones."""
     known = Known()
     return [finding for file in files for finding in Scene(file, known).findings()]
+
+
+def refuse(
+    findings: Iterable[Finding], versions: frozenset[int], *, allow_destructive: bool
+) -> None:
+    """Raise LintRefused if there is a word against a file of these versions (M30, M31)."""
+    refused = [
+        finding
+        for finding in findings
+        if finding.version in versions and finding.refused(allow_destructive=allow_destructive)
+    ]
+    if refused:
+        head = 'refused; a file may `allow <rule> "<reason>"`'
+        if not allow_destructive:
+            head += ", what destroys needs --allow-destructive too"
+        raise LintRefused(
+            "\n".join([f"{head}:", *map(str, refused)]),
+            findings=[finding._asdict() for finding in refused],
+        )
 
 
 class Known:

@@ -139,6 +139,11 @@ def read(statement: Statement) -> list[Reading]:
     return [_match(statement, shape, action, ACTIONS, table) for action in actions]
 
 
+def runs_alone(statement: Statement) -> bool:
+    """Tell whether the server refuses the statement within a transaction."""
+    return any(reading.alone for reading in read(statement))
+
+
 def _match(
     statement: Statement, shape: Shape, text: str, forms: tuple[Form, ...], known: dict[str, str]
 ) -> Reading:
