@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent
 # The two ends of AC2's order that are not settings: deploy/nginx and gunicorn.conf.py hold them.
 PROXY_READ_TIMEOUT_MS = 7_000
 GUNICORN_TIMEOUT_S = 30
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def _refuse(text: str) -> PydanticCustomError:
@@ -102,7 +103,7 @@ def cpus() -> int:
     """Return the CPUs that this process may use: its affinity, less if a cgroup has a quota."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+        quota, period = CGROUP_QUOTA.read_text("ascii").split()
         return max(1, min(here, int(quota) // int(period)))
     except (OSError, ValueError):  # No cgroup v2, or no quota ("max").
         return here
@@ -397,8 +398,8 @@ def read(environ: Mapping[str, str] | None = None) -> Reading:
     faults = _unknown_features(given) + _twins_read(given, raw)
     config, more = _validated(_port_applied(raw))
     for name in names:
-        set_as = name.upper() if given.get(name.upper()) else f"{name.upper()}_FILE"
-        origin[name] = sources[set_as] if name in raw else "default"
+        source = sources[name.upper()] if given.get(name.upper()) else "file"
+        origin[name] = source if name in raw else "default"
     return Reading(config, faults + more, tuple(_near_misses(given)), origin)
 
 

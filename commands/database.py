@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -16,6 +16,8 @@ from persistence.db import Database, DbSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic import SecretStr
 
 EXIT_CODES = {404: 3, 409: 3, 422: 2, 503: 4}
 CRASHED = 1
@@ -28,9 +30,8 @@ def opened_database(connections: int = 1) -> Iterator[tuple[Config, Database]]:
     Embedded servers are started if nobody had, and stopped afterwards if nobody else needs them.
     """
     with running_stores(Config.load()) as config:
-        if config.database_url is None:
-            raise RuntimeError("Bug: stores run, and there is no URL")
-        db = Database(config.database_url.get_secret_value(), db_settings(config, connections))
+        url = cast("SecretStr", config.database_url)  # Stores that run have one.
+        db = Database(url.get_secret_value(), db_settings(config, connections))
         try:
             yield config, db
         except AppError as error:
