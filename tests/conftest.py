@@ -23,6 +23,7 @@ from psycopg import sql
 
 from persistence.embedded import EmbeddedServers, EmbeddedSettings
 from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE, SUPERUSER, make_roles
+from persistence.migrator import MigrationSettings, apply_all
 from tests.world import World
 
 if TYPE_CHECKING:
@@ -181,9 +182,7 @@ def _make_template(postgres: PostgresServer, admin: psycopg.Connection[Any], nam
 
 
 def _migrate(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as conn:
-        for path in [*sorted(ROOT.glob("sql/migrations/*.sql")), *ROOT.glob("sql/grants.sql")]:
-            conn.execute(path.read_bytes())
+    apply_all(MigrationSettings(database_url=url))
 
 
 def _create(admin: psycopg.Connection[Any], name: str, template: str) -> None:
