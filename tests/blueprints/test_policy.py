@@ -10,7 +10,8 @@ import pytest
 from blueprints.policy import ANY, PUBLIC, admit, scope
 from errors import AppError
 from persistence.db import Database, DbSettings
-from services.api_keys import SCOPES, ApiKeys, read_key
+from services.api_key_texts import read_key
+from services.api_keys import SCOPES, ApiKeys
 from services.tenants import Tenants
 
 if TYPE_CHECKING:
