@@ -9,116 +9,31 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import re
-import sys
-from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.servers import running_stores
-from config import Config
-from errors import AppError
-from persistence.db import Database, DbSettings
+from commands.arguments import (
+    KEY_ID,
+    LABEL,
+    MOMENT,
+    NETWORK,
+    TENANT,
+    json_option,
+    tenant_option,
+)
+from commands.database import opened_database
 from services.api_keys import ApiKeys
 from services.tenants import Tenants
 from services.users import FIRST_PAGE, Users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from ipaddress import IPv4Network, IPv6Network
     from uuid import UUID
 
-    from pydantic import SecretStr
-
     from repos.api_keys import KeyRow
-
-EXIT_CODES = {404: 3, 409: 3, 422: 2, 503: 4}
-CRASHED = 1
-NAME_MAX = 200
-
-
-# --- Arguments ----------------------------------------------------------------------------------
-
-
-class Parsed(click.ParamType[Any]):
-    """An argument that `parse` turns into a value; its ValueError is a usage error (exit 2)."""
-
-    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the value; the message names what is wanted, not what was given."""
-        try:
-            return self._parse(value)
-        except ValueError:
-            self.fail(f"not {self.name}", param, ctx)
-
-
-def _matching(pattern: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise ValueError
-        return text
-
-    return parse
-
-
-def _label(text: str) -> str:
-    if not (0 < len(text) <= NAME_MAX and text.isprintable()):
-        raise ValueError
-    return text
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError
-    return moment
-
-
-LABEL = Parsed(f"a printable text of at most {NAME_MAX} characters", _label)
-TENANT = Parsed(
-    "a tenant id (a letter, then letters, digits, hyphens, 32 at most, all lower-case)",
-    _matching("[a-z][a-z0-9-]{0,31}"),
-)
-KEY_ID = Parsed("the 12 characters after the tenant in the key", _matching("[0-9A-Za-z]{12}"))
-MOMENT = Parsed("a time with its zone, like 2030-01-31T12:00:00Z", _moment)
-NETWORK = Parsed("a network, like 192.0.2.0/24", ip_network)
-
-tenant_option = click.option(
-    "--tenant", "tenant_id", type=TENANT, help="Tenant; without it DEFAULT_TENANT."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-
-
-# --- The way to the services --------------------------------------------------------------------
-
-
-@contextmanager
-def _opened() -> Iterator[tuple[Config, Database]]:
-    """Yield configuration and database; an expected error is its sentence and its exit code."""
-    with running_stores(Config.load()) as config:
-        url = cast("SecretStr", config.database_url)  # Stores that run have one.
-        db = Database(url.get_secret_value(), _db_settings(config))
-        try:
-            yield config, db
-        except AppError as error:
-            details = [str(fault.get("detail")) for fault in error.errors]
-            click.echo(" ".join([f"{error.code}: {error.detail}", *details]), err=True)
-            sys.exit(EXIT_CODES.get(error.status, CRASHED))
-        finally:
-            db.close()
-
-
-def _db_settings(config: Config) -> DbSettings:
-    """Return DB_* for a command, which has one thread."""
-    names = [field.name for field in fields(DbSettings) if hasattr(config, f"db_{field.name}")]
-    given = {name: getattr(config, f"db_{name}") for name in names}
-    return DbSettings(**{**given, "pool_size": 1}, request_deadline_ms=config.request_deadline_ms)
 
 
 def _subject() -> str:
@@ -153,7 +68,7 @@ def tenants() -> None:
 @json_option
 def create_tenant(tenant_id: str, name: str | None, as_json: bool) -> None:
     """Make an active tenant TENANT_ID, closed for registration."""
-    with _opened() as (_, db):
+    with opened_database() as (_, db):
         row = Tenants(db).create(tenant_id, name or tenant_id, _subject())
     _show(asdict(row), f"made tenant {row.tenant_id}", as_json)
 
@@ -162,7 +77,7 @@ def create_tenant(tenant_id: str, name: str | None, as_json: bool) -> None:
 @json_option
 def list_tenants(as_json: bool) -> None:
     """List every tenant."""
-    with _opened() as (_, db):
+    with opened_database() as (_, db):
         rows = Tenants(db).list_all()
     text = "\n".join(f"{row.tenant_id}  {row.status}  {row.name}" for row in rows)
     _show({"data": [asdict(row) for row in rows]}, text, as_json)
@@ -173,7 +88,7 @@ def list_tenants(as_json: bool) -> None:
 @json_option
 def suspend_tenant(tenant_id: str, as_json: bool) -> None:
     """Refuse all credentials of TENANT_ID, from the next request on."""
-    with _opened() as (_, db):
+    with opened_database() as (_, db):
         row = Tenants(db).suspend(tenant_id, _subject())
     _show(asdict(row), f"{row.tenant_id} is {row.status}", as_json)
 
@@ -183,7 +98,7 @@ def suspend_tenant(tenant_id: str, as_json: bool) -> None:
 @json_option
 def resume_tenant(tenant_id: str, as_json: bool) -> None:
     """Let the credentials of TENANT_ID in again."""
-    with _opened() as (_, db):
+    with opened_database() as (_, db):
         row = Tenants(db).resume(tenant_id, _subject())
     _show(asdict(row), f"{row.tenant_id} is {row.status}", as_json)
 
@@ -202,7 +117,7 @@ def users() -> None:
 @json_option
 def create_user(email: str, tenant_id: str | None, as_json: bool) -> None:
     """Make an active user with address EMAIL, without a password."""
-    with _opened() as (config, db):
+    with opened_database() as (config, db):
         row = Users(db).create(tenant_id or config.default_tenant, email, _subject())
     _show(asdict(row), f"made user {row.id}", as_json)
 
@@ -220,7 +135,7 @@ def create_user(email: str, tenant_id: str | None, as_json: bool) -> None:
 @json_option
 def list_users(tenant_id: str | None, after_id: UUID, limit: int, as_json: bool) -> None:
     """List users of a tenant, oldest first."""
-    with _opened() as (config, db):
+    with opened_database() as (config, db):
         tenant_id = tenant_id or config.default_tenant
         rows = Users(db).list_page(tenant_id, after_id=after_id, limit=limit)
     text = "\n".join(f"{row.id}  {row.status}  {row.email or '(erased)'}" for row in rows)
@@ -254,7 +169,7 @@ def create_key(
     as_json: bool,
 ) -> None:
     """Make a key and show it, this once."""
-    with _opened() as (config, db):
+    with opened_database() as (config, db):
         row, bearer = ApiKeys(db).create(
             tenant_id or config.default_tenant,
             name,
@@ -272,7 +187,7 @@ def create_key(
 @json_option
 def list_keys(tenant_id: str | None, as_json: bool) -> None:
     """List the keys of a tenant, ended ones too."""
-    with _opened() as (config, db):
+    with opened_database() as (config, db):
         rows = ApiKeys(db).list_by_tenant(tenant_id or config.default_tenant)
     text = "\n".join(f"{row.id}  {_state(row)}  {row.name}  {','.join(row.scopes)}" for row in rows)
     _show({"data": [_key_shown(row) for row in rows]}, text, as_json)
@@ -285,7 +200,7 @@ def list_keys(tenant_id: str | None, as_json: bool) -> None:
 @json_option
 def revoke_key(key_id: str, tenant_id: str | None, reason: str | None, as_json: bool) -> None:
     """End the key KEY_ID: no request that starts afterwards is served."""
-    with _opened() as (config, db):
+    with opened_database() as (config, db):
         row = ApiKeys(db).revoke(tenant_id or config.default_tenant, key_id, _subject(), reason)
     _show(_key_shown(row), f"revoked {row.id}", as_json)
 

@@ -151,23 +151,6 @@ def test_what_cannot_be_done_exits_with_its_code(
     assert result.stderr
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("--expires-at", "2099-01-01T00:00:00"),
-        ("--expires-at", "tomorrow"),
-        ("--expires-at", "2001-01-01T00:00:00Z"),
-        ("--allow-cidr", "192.0.2.1/24"),
-        ("--tenant", "\ud800"),
-    ],
-)
-def test_a_bad_option_is_usage_and_not_repeated(flask: Flask, option: str, value: str) -> None:
-    made = ("create", "--name", "a", "--scope", "ops:read")
-    result = flask(auth.api_keys, *made, option, value)
-    assert result.exit_code == 2
-    assert value not in result.stderr
-
-
 def test_a_taken_address_is_named_by_its_code(flask: Flask) -> None:
     flask(auth.users, "create", "ada@x.de")
     result = flask(auth.users, "create", "ADA@x.de")
