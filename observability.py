@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -15,7 +16,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
 
 
 @dataclass(slots=True)
@@ -62,6 +71,24 @@ idempotency_total = Counter("strongroom_idempotency_total", "Keyed requests", ["
 problems_total = Counter("strongroom_problems_total", "Problem answers", ["code"])
 job_runs_total = Counter("strongroom_job_runs_total", "Job runs", ["job", "outcome"])
 job_rows_total = Counter("strongroom_job_rows_total", "Rows that jobs changed", ["job"])
+http_request_duration_seconds = Histogram(
+    "strongroom_http_request_duration_seconds",
+    "Requests by their time; its count is their number",
+    ["method", "route", "status"],
+    buckets=(
+        0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5,
+    ),
+)  # fmt: skip
+METRICS_TYPE = CONTENT_TYPE_LATEST
+
+
+def metrics() -> bytes:
+    """Return all metrics as Prometheus' text, of all workers if they share a directory."""
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
 
 
 # --- Log lines (OL1 to OL4) ---------------------------------------------------------------------

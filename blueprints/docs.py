@@ -28,6 +28,8 @@ from errors import AppError, NotFound, all_errors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+__all__ = ["routes"]  # One blueprint: the description, and its pages.
+
 CSS = Markup((Path(__file__).parent / "templates" / "docs.css").read_text("utf-8"))  # noqa: S704
 _DIGEST = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
 HEADERS = {

@@ -50,7 +50,8 @@ def example(schema: dict[str, Any], known: dict[str, Any], name: str = "") -> An
         return schema["examples"][0]
     wished = BY_NAME.get(name)
     for part in schema.get("anyOf", [schema]):
-        if wished is not None and TYPES[type(wished)] == part.get("type"):
+        fits = wished is not None and TYPES[type(wished)] == part.get("type")
+        if fits and wished in part.get("enum", [part.get("const", wished)]):
             return wished
     return None if "anyOf" in schema else _fitting(schema, known, name)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from flask import current_app, request
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from flask import Flask
+    from prometheus_client import Histogram
 
     from services import Services
 
@@ -102,7 +104,7 @@ class Frame:
             body = self._inner(environ, start)
         except Exception as exc:  # noqa: BLE001  # The last resort: no other layer has answered.
             body = problems.wsgi_answer(exc, environ, start)
-        _log(now, environ, began)
+        _tell(now, environ, time.perf_counter() - began)
         return _Answer(body, now.after) if now.after else body
 
     def _admit(self, environ: WSGIEnvironment, now: Exchange) -> None:
@@ -110,7 +112,8 @@ class Frame:
         queued_ms = _queued_ms(environ) if self._behind_proxy else None
         now.queue_ms = queued_ms
         now.deadline = time.monotonic() + self._deadline_s - (queued_ms or 0) / 1000
-        if queued_ms is not None and queued_ms > QUEUE_MAX_MS:
+        late = queued_ms is not None and queued_ms > QUEUE_MAX_MS
+        if late and environ["PATH_INFO"] not in PROBES:
             raise Overloaded("The request waited too long before it came here.")
         if self._hosts and _host(environ) not in self._hosts:
             raise InvalidHeader(
@@ -189,8 +192,15 @@ def _complete(now: Exchange, headers: list[tuple[str, str]], over_tls: bool) -> 
     now.bytes_out = next((int(v) for name, v in headers if name == "Content-Length"), None)
 
 
-def _log(now: Exchange, environ: WSGIEnvironment, began: float) -> None:
-    """Write the canonical line of the request (OL1)."""
+@cache  # A closed set: a route answers to few methods, with few statuses.
+def _timer(method: str, route: str, status: int) -> Histogram:
+    return observability.http_request_duration_seconds.labels(method, route, status)
+
+
+def _tell(now: Exchange, environ: WSGIEnvironment, seconds: float) -> None:
+    """Count the request, and write its canonical line (OL1)."""
+    method = environ["REQUEST_METHOD"]
+    _timer(method if now.route else "-", now.route or "-", now.status).observe(seconds)
     if now.status == OK and environ["PATH_INFO"] in PROBES:
         return
     kind, _, actor_id = (now.actor or "").partition(":")
@@ -202,11 +212,11 @@ def _log(now: Exchange, environ: WSGIEnvironment, began: float) -> None:
         "tenant_id": now.tenant_id,
         "actor_kind": kind or None,
         "actor_id": actor_id or None,
-        "method": environ["REQUEST_METHOD"],
+        "method": method,
         "route": now.route,
         "status": now.status,
         "code": now.code,
-        "duration_ms": round((time.perf_counter() - began) * 1000, 3),
+        "duration_ms": round(seconds * 1000, 3),
         "queue_ms": now.queue_ms,
         "db_ms": round(now.db_ms, 3),
         "db_wait_ms": round(now.db_wait_ms, 3),

@@ -156,11 +156,10 @@ def _responses(rule: Rule, method: str, op: Operation, known: Schemas) -> dict[s
     for status, errors in by_status.items():
         codes = [error.code for error in errors]
         schema = {"$ref": f"{REF}Problem", "properties": {"code": {"enum": codes}}}
-        made[str(status)] = {
-            "description": ", ".join(codes),
-            "headers": _named(op, status),
-            "content": {MEDIA_TYPE: {"schema": schema}},
-        }
+        response = made.setdefault(
+            str(status), {"description": ", ".join(codes), "headers": _named(op, status)}
+        )
+        response.setdefault("content", {})[MEDIA_TYPE] = {"schema": schema}
     return made
 
 

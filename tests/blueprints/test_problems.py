@@ -160,7 +160,7 @@ def test_fault_outside_flask_is_a_problem_too(framed: Framed) -> None:
     def broken(*_: Any) -> Any:
         raise OSError("secret")
 
-    framed.app.request_context = broken  # type: ignore[method-assign]
+    framed.app.request_context = broken  # type: ignore[method-assign, assignment]
     answer = framed.client.get("/livez")
     assert problem(answer)["code"] == "internal_error"
     assert answer.headers["X-Request-ID"] == problem(answer)["request_id"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask
 
-from blueprints import hooks, openapi, ops, problems
+from blueprints import docs, hooks, ops, problems
 from blueprints.edge import Call, operation, respond
 from blueprints.fields import (
     AmountMinor,
@@ -26,8 +26,9 @@ from blueprints.fields import (
 )
 from blueprints.policy import ANY, PUBLIC, scope
 from config import Config
-from errors import InvalidState, OutcomeUnknown, VersionMismatch
+from errors import ApiKeyInvalid, InvalidState, OutcomeUnknown, VersionMismatch
 from services.api_keys import Actor
+from services.health import Readiness
 
 if TYPE_CHECKING:
     import io
@@ -75,18 +76,39 @@ class Thing(Answer):
     seen: dict[str, Any]
 
 
+SCOPES = {
+    "good": frozenset({"payments:create", "payments:read"}),
+    "operator": frozenset({"ops:read"}),
+    "weak": frozenset[str](),
+}
+
+
 @dataclass
 class Door:
-    """Knows two credentials: `good` may do all, `weak` nothing."""
+    """Knows three credentials, by their scopes."""
 
     touched: list[str] = field(default_factory=list)
 
     def authenticate(self, bearer: str, _address: str) -> Actor:
-        scopes = {"good": frozenset({"payments:create", "payments:read"}), "weak": frozenset[str]()}
-        return Actor("default", "key:1", scopes[bearer], key_id=bearer)
+        if bearer not in SCOPES:
+            raise ApiKeyInvalid
+        return Actor("default", "key:1", SCOPES[bearer], key_id=bearer)
 
     def touch(self, actor: Actor, _address: str) -> None:
         self.touched.append(actor.subject)
+
+
+@dataclass
+class Told:
+    """What health has found; the real one is tested with real stores."""
+
+    checks: dict[str, str] = field(default_factory=lambda: {"database": "pass", "redis": "warn"})
+
+    def readyz(self) -> Readiness:
+        return Readiness(checks=self.checks, reasons={})
+
+    def healthz(self) -> dict[str, Any]:
+        return {"status": self.readyz().status, "version": "1.2.3", "checks": self.checks}
 
 
 routes = Blueprint("things", __name__)
@@ -183,6 +205,7 @@ class Framed:
     client: FlaskClient
     log: io.StringIO
     door: Door
+    health: Told
 
     def lines(self, event: str = "request") -> list[dict[str, Any]]:
         """Return the log lines of an event."""
@@ -198,14 +221,14 @@ class Framed:
 
 def build(log: io.StringIO, **environment: str) -> Framed:
     """Put the routes into the frame, with these settings."""
-    door = Door()
+    door, health = Door(), Told()
     app = Flask("framed", static_folder=None)
-    held: Any = SimpleNamespace(config=Config.load(environment), api_keys=door)
+    held: Any = SimpleNamespace(config=Config.load(environment), api_keys=door, health=health)
     hooks.install(app, held)
     problems.install(app)
-    for each in (routes, ops.routes, openapi.routes):
+    for each in (routes, ops.routes, docs.routes):
         app.register_blueprint(each)
-    return Framed(app, app.test_client(), log, door)
+    return Framed(app, app.test_client(), log, door, health)
 
 
 def problem(answer: TestResponse) -> dict[str, Any]:
