@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent / "sql"
 # These folders hold SQL that no repository sends: the migrator and the checks read them.
 OTHER_FOLDERS = ("migrations", "checks")
 
-KEYS = ("why", "params", "kind", "returns", "locks", "scan", "claims")
+KEYS = ("why", "params", "kind", "returns", "locks", "scan", "claims", "present")
 ALLOWED = {
     "kind": ("read", "write"),
     "returns": ("one", "0..1", "many", "count"),
@@ -59,7 +59,10 @@ class Param:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlFile:
-    """One statement. `query` is the whole text, header included, with $1 for the first."""
+    """One statement. `query` is the whole text, header included, with $1 for the first parameter.
+
+    `present`: columns that are never NULL here, though their table or an outer join allows it.
+    """
 
     name: str
     query: str
@@ -68,6 +71,7 @@ class SqlFile:
     returns: str
     scan: str | None
     claims: str | None
+    present: frozenset[str]
 
 
 def names(root: Path = ROOT) -> list[str]:
@@ -98,7 +102,19 @@ def load(name: str, root: Path = ROOT) -> SqlFile:
         returns=header["returns"],
         scan=header.get("scan"),
         claims=header.get("claims"),
+        present=frozenset(re.findall(r"\w+", header.get("present", ""))),
     )
+
+
+def bare(text: str) -> str:
+    """Return the text without its comments and literals."""
+    return _TOKEN.sub(
+        lambda match: "" if match["comment"] or _is_literal(match) else match[0], text
+    )
+
+
+def _is_literal(match: re.Match[str]) -> bool:
+    return bool(match["skip"]) and match[0] != "::" and not match[0].startswith('"')
 
 
 def _header(name: str, text: str, faults: list[str]) -> dict[str, str]:
