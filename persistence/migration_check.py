@@ -1,34 +1,61 @@
-"""Tells a health check whether the database has the schema that this release needs (M22)."""
+"""Tells readiness whether the database has the schema that this release needs (M22)."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from persistence.migration_files import FOLDER, load
+from persistence.sql_files import SqlFile
+from persistence.statements import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# A server in trouble is asked each second, so that readiness follows at once; a good one rarely.
-BAD_FOR_S, GOOD_FOR_S = 1.0, 30.0
+    from persistence.db import Conn
 
+# While there is a problem readiness asks each second; a good schema stays good.
+GOOD_FOR_S = 30.0
+
+# Not in the catalogue: only here does the schema's name come from a setting.
 _QUERY = """
-SELECT version, checksum, statements_done < statements_total,
-    (SELECT array_agg(name) FROM pg_available_extensions WHERE %(extensions)s)
-FROM {} ORDER BY version
+-- migrations/history: what was applied; one query, no lock.
+SELECT version, checksum, statements_done < statements_total AS partial,
+    -- Looking for extensions reads files, so only if a migration waits for one.
+    (SELECT array_agg(name::text) FROM pg_available_extensions WHERE {wanted}) AS extensions
+FROM {table} ORDER BY version
 """
 
 
-class MigrationCheck:
-    """The checksums of the files at boot, compared with schema_migrations when asked.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaState:
+    """The schema against the files of this release, which may well be behind it (M4).
 
-    Ahead of them the schema may be: an old release runs on a newer schema (M4).
+    `problem` is None, or schema_missing, schema_partial, schema_changed or schema_pending; `head`
+    is the highest version applied, `required` the highest of the files; the rest are names.
     """
+
+    problem: str | None
+    head: int
+    required: int
+    pending: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    version: int
+    checksum: bytes
+    partial: bool
+    extensions: list[str] | None
+
+
+class MigrationCheck:
+    """The checksums of the files at boot, compared with schema_migrations at each call."""
 
     def __init__(
         self,
@@ -37,41 +64,64 @@ class MigrationCheck:
         schema: str = "public",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        files = load(folder)
-        self._checksums = {file.version: file.checksum for file in files}
-        self._extensions = {file.version: set(file.extensions) for file in files}
-        self._query = sql.SQL(_QUERY).format(sql.Identifier(schema, "schema_migrations"))
+        """Read the files once; raises Misconfigured."""
+        self._files = load(folder)
+        self._statement = _statement(schema, wanted=any(f.extensions for f in self._files))
         self._clock = clock
-        self._asked: tuple[float, str | None] | None = None
+        self._good, self._good_until = SchemaState(problem=None, head=0, required=0), 0.0
 
-    def fault(self, conn: psycopg.Connection[Any]) -> str | None:
-        """Return schema_missing, schema_partial, schema_changed or schema_pending; None if fine.
-
-        One query without a lock, at most each second while there is a fault, else each 30 s.
-        """
-        now = self._clock()
-        if self._asked:
-            at, known = self._asked
-            if now - at < (BAD_FOR_S if known else GOOD_FOR_S):
-                return known
-        found = self._ask(conn)
-        self._asked = (now, found)
+    def __call__(self, conn: Conn) -> SchemaState:
+        """Return how the schema stands; what was good is taken as good for 30 s."""
+        if self._clock() < self._good_until:
+            return self._good
+        try:
+            rows = self._statement.all(conn)
+        except errors.UndefinedTable:
+            rows = []
+        found = self._judge(rows)
+        if found.problem is None:
+            self._good, self._good_until = found, self._clock() + GOOD_FOR_S
         return found
 
-    def _ask(self, conn: psycopg.Connection[Any]) -> str | None:
-        wants = any(self._extensions.values())
-        try:
-            rows = conn.execute(self._query, {"extensions": wants}).fetchall()
-        except psycopg.errors.UndefinedTable:
-            rows = []
-        if not rows:
-            return "schema_missing"
-        if any(partial for _, _, partial, _ in rows):
-            return "schema_partial"
-        applied = {version: bytes(checksum) for version, checksum, _, _ in rows}
-        known = self._checksums
-        if any(known.get(version, checksum) != checksum for version, checksum in applied.items()):
-            return "schema_changed"
-        available = set(rows[0][3] or ())
-        missing = [v for v in known.keys() - applied.keys() if self._extensions[v] <= available]
-        return "schema_pending" if missing else None
+    def _judge(self, rows: list[_Row]) -> SchemaState:
+        applied = {row.version: bytes(row.checksum) for row in rows}
+        available = set(rows[0].extensions or ()) if rows else set()
+        pending = tuple(
+            file.name
+            for file in self._files
+            if file.version not in applied and available.issuperset(file.extensions)
+        )
+        changed = tuple(
+            file.name
+            for file in self._files
+            if applied.get(file.version, file.checksum) != file.checksum
+        )
+        problems = {
+            "schema_missing": not rows,
+            "schema_partial": any(row.partial for row in rows),
+            "schema_changed": changed,
+            "schema_pending": pending,
+        }
+        return SchemaState(
+            problem=next((name for name, found in problems.items() if found), None),
+            head=max(applied, default=0),
+            required=max((file.version for file in self._files), default=0),
+            pending=pending,
+            changed=changed,
+        )
+
+
+def _statement(schema: str, *, wanted: bool) -> Statement[_Row]:
+    query = sql.SQL(_QUERY).format(
+        wanted=sql.Literal(wanted), table=sql.Identifier(schema, "schema_migrations")
+    )
+    file = SqlFile(
+        name="migrations/history",
+        query=query.as_string(),
+        params=(),
+        kind="read",
+        returns="many",
+        scan="all",
+        claims=None,
+    )
+    return Statement[_Row](file, _Row)

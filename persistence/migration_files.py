@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ FOLDER = Path(__file__).resolve().parent.parent / "sql" / "migrations"
 MAX_BYTES = 1024 * 1024
 # Longer, and every reader queues behind the waiting migration (M13).
 MAX_LOCK_TIMEOUT_MS = 60_000
+HIGHEST_NUMBER = 9999
+HEADER = """\
+-- {}: what it makes, and why. Additive only: `flask migrate lint`.
+"""
 
 # Two keys: the file's `allow` and --allow-destructive (M31). `unknown` may hide any of the others.
 DESTRUCTIVE = ("drop", "rename", "retype", "unknown")
@@ -84,6 +89,23 @@ def load(folder: Path = FOLDER) -> tuple[MigrationFile, ...]:
     if faults:
         raise Misconfigured("\n".join(faults), faults=faults)
     return tuple(file for _, file in sorted(files.items()))
+
+
+def create(folder: Path, name: str) -> Path:
+    """Write the next file with an empty header; raises Misconfigured if the name does not fit.
+
+    The next number has four digits until there is a timestamp, then the time in UTC.
+    """
+    found = [match for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    highest = max((int(match[1]) for match in found), default=0)
+    version = (
+        f"{highest + 1:04}" if highest < HIGHEST_NUMBER else f"{datetime.now(UTC):%Y%m%d%H%M%S}"
+    )
+    path = folder / f"{version}_{name}.sql"
+    if not _NAME.fullmatch(path.name):
+        raise Misconfigured("a name has 1 to 80 of a-z, 0-9 and _")
+    path.write_text(HEADER.format(path.stem), "utf-8")
+    return path
 
 
 def read(path: Path) -> MigrationFile:

@@ -76,6 +76,8 @@ def live_dump(settings: MigrationSettings) -> str:
 
 def schema_diff(settings: MigrationSettings, snapshot: Path = SNAPSHOT) -> str:
     """Return the unified diff from the snapshot to the database, "" if they are the same."""
+    if not snapshot.is_file():
+        raise Misconfigured(f"{snapshot} is not there: `flask migrate schema` writes it")
     there = live_dump(settings).splitlines(keepends=True)
     wanted = snapshot.read_text("utf-8").splitlines(keepends=True)
     return "".join(difflib.unified_diff(wanted, there, "sql/schema.sql", "database"))

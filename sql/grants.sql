@@ -1,9 +1,17 @@
 -- What the application's role may do; `flask migrate` applies it after the last file, each time.
 -- It may read everything. It may add history and never change it: events, captures, ledger
 -- transactions and entries, the audit log. It may delete nothing but keys and resolved holds.
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM strongroom_app;
-GRANT USAGE ON SCHEMA public TO strongroom_app;
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO strongroom_app;
+-- What is not named below is taken back, so that an old grant does not outlive its line.
+DO $$
+DECLARE
+    -- The runner's search_path is MIGRATE_SCHEMA alone.
+    here text := quote_ident(current_schema());
+BEGIN
+    EXECUTE 'REVOKE ALL ON ALL TABLES IN SCHEMA ' || here || ' FROM strongroom_app';
+    EXECUTE 'GRANT USAGE ON SCHEMA ' || here || ' TO strongroom_app';
+    EXECUTE 'GRANT SELECT ON ALL TABLES IN SCHEMA ' || here || ' TO strongroom_app';
+END
+$$;
 
 GRANT INSERT, UPDATE ON tenants, users, api_keys, settings, jobs TO strongroom_app;
 GRANT INSERT ON audit_log TO strongroom_app;

@@ -1,0 +1,668 @@
+-- What sql/migrations add up to, written by `flask migrate schema`: to be read, not to be edited.
+-- tests/contract/test_schema_snapshot.py and `flask migrate verify --schema` compare it.
+
+CREATE TYPE public.idempotency_kind AS ENUM (
+    'completed',
+    'cancelled'
+);
+
+CREATE TYPE public.ledger_account_status AS ENUM (
+    'open',
+    'frozen',
+    'closed'
+);
+
+CREATE TYPE public.ledger_kind AS ENUM (
+    'post',
+    'hold',
+    'capture',
+    'void',
+    'expire',
+    'reverse',
+    'adjust',
+    'change'
+);
+
+CREATE TYPE public.ledger_outcome AS ENUM (
+    'applied',
+    'rejected'
+);
+
+CREATE TYPE public.payment_capture_method AS ENUM (
+    'manual',
+    'manual_multiple',
+    'automatic'
+);
+
+CREATE TYPE public.payment_end_reason AS ENUM (
+    'cancelled',
+    'failed',
+    'expired',
+    'voided'
+);
+
+CREATE TYPE public.payment_status AS ENUM (
+    'created',
+    'authorized',
+    'partially_captured',
+    'captured',
+    'voided',
+    'expired',
+    'cancelled',
+    'failed',
+    'partially_refunded',
+    'refunded',
+    'disputed',
+    'partially_charged_back',
+    'charged_back'
+);
+
+CREATE FUNCTION public.payment_end_reason_fits(authorized bigint, captured bigint, voided bigint, end_reason public.payment_end_reason) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    AS $$
+BEGIN
+    RETURN CASE
+        WHEN authorized = 0 THEN end_reason IS NULL OR end_reason IN ('cancelled', 'failed')
+        WHEN captured = 0 AND voided = authorized
+            THEN end_reason IS NOT NULL AND end_reason IN ('voided', 'expired')
+        ELSE end_reason IS NULL
+    END;
+END
+$$;
+
+CREATE FUNCTION public.payment_status_of(authorized bigint, captured bigint, voided bigint, refunded bigint, disputed bigint, charged_back bigint, end_reason public.payment_end_reason) RETURNS public.payment_status
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    AS $$
+BEGIN
+    RETURN CASE
+        WHEN disputed > 0 THEN 'disputed'
+        WHEN charged_back > 0 AND captured = refunded + charged_back
+            AND authorized = captured + voided THEN 'charged_back'
+        WHEN charged_back > 0 THEN 'partially_charged_back'
+        WHEN refunded > 0 AND captured = refunded AND authorized = captured + voided
+            THEN 'refunded'
+        WHEN refunded > 0 THEN 'partially_refunded'
+        WHEN captured > 0 AND authorized > captured + voided THEN 'partially_captured'
+        WHEN captured > 0 THEN 'captured'
+        WHEN end_reason IS NOT NULL THEN end_reason::text
+        WHEN authorized > 0 THEN 'authorized'
+        ELSE 'created'
+    END::payment_status;
+END
+$$;
+
+CREATE TABLE public.payments (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    legacy_id text,
+    reference text COLLATE pg_catalog."C",
+    amount_minor bigint NOT NULL,
+    currency character(3) NOT NULL,
+    capture_method public.payment_capture_method DEFAULT 'manual'::public.payment_capture_method NOT NULL,
+    gateway text DEFAULT 'manual'::text NOT NULL,
+    gateway_reference text,
+    description text,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    status public.payment_status NOT NULL,
+    end_reason public.payment_end_reason,
+    failure_code text,
+    failure_message text,
+    capture_before timestamp with time zone,
+    expiry_warned boolean DEFAULT false NOT NULL,
+    unposted boolean DEFAULT false NOT NULL,
+    authorized_minor bigint DEFAULT 0 NOT NULL,
+    captured_minor bigint DEFAULT 0 NOT NULL,
+    voided_minor bigint DEFAULT 0 NOT NULL,
+    refunded_minor bigint DEFAULT 0 NOT NULL,
+    disputed_minor bigint DEFAULT 0 NOT NULL,
+    charged_back_minor bigint DEFAULT 0 NOT NULL,
+    fee_minor bigint DEFAULT 0 NOT NULL,
+    fee_refunded_minor bigint DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT payments_amount_check CHECK (((amount_minor >= 1) AND (amount_minor <= '999999999999999'::bigint))),
+    CONSTRAINT payments_authorized_check CHECK ((authorized_minor <= amount_minor)),
+    CONSTRAINT payments_capturable_check CHECK (((captured_minor + voided_minor) <= authorized_minor)),
+    CONSTRAINT payments_counters_check CHECK ((LEAST(authorized_minor, captured_minor, voided_minor, refunded_minor, disputed_minor, charged_back_minor, fee_minor, fee_refunded_minor) >= 0)),
+    CONSTRAINT payments_end_reason_check CHECK (public.payment_end_reason_fits(authorized_minor, captured_minor, voided_minor, end_reason)),
+    CONSTRAINT payments_fee_check CHECK ((fee_refunded_minor <= fee_minor)),
+    CONSTRAINT payments_refundable_check CHECK ((((refunded_minor + disputed_minor) + charged_back_minor) <= captured_minor)),
+    CONSTRAINT payments_status_check CHECK ((status = public.payment_status_of(authorized_minor, captured_minor, voided_minor, refunded_minor, disputed_minor, charged_back_minor, end_reason)))
+)
+WITH (fillfactor='80');
+
+CREATE FUNCTION public.payment_json(p public.payments) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN jsonb_build_object('id', (p).id, 'user_id', (p).user_id, 'legacy_id', (p).legacy_id, 'reference', (p).reference, 'amount_minor', (p).amount_minor, 'currency', (p).currency, 'capture_method', (p).capture_method, 'gateway', (p).gateway, 'gateway_reference', (p).gateway_reference, 'description', (p).description, 'metadata', (p).metadata, 'status', (p).status, 'end_reason', (p).end_reason, 'failure_code', (p).failure_code, 'failure_message', (p).failure_message, 'capture_before', (p).capture_before, 'authorized_minor', (p).authorized_minor, 'captured_minor', (p).captured_minor, 'voided_minor', (p).voided_minor, 'refunded_minor', (p).refunded_minor, 'disputed_minor', (p).disputed_minor, 'charged_back_minor', (p).charged_back_minor, 'fee_minor', (p).fee_minor, 'fee_refunded_minor', (p).fee_refunded_minor, 'version', (p).version, 'created_at', (p).created_at, 'updated_at', (p).updated_at);
+
+CREATE TABLE public.api_keys (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id text NOT NULL COLLATE pg_catalog."C",
+    principal_id uuid NOT NULL,
+    name text NOT NULL,
+    key_hash bytea NOT NULL,
+    scopes text[] NOT NULL,
+    allowed_cidrs cidr[],
+    created_by text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    replaced_by text COLLATE pg_catalog."C",
+    revoked_at timestamp with time zone,
+    revoked_by text,
+    revoked_reason text,
+    last_used_at timestamp with time zone,
+    last_used_ip inet,
+    CONSTRAINT api_keys_cidrs_check CHECK (((cardinality(allowed_cidrs) > 0) AND (array_position(allowed_cidrs, NULL::cidr) IS NULL))),
+    CONSTRAINT api_keys_hash_check CHECK ((octet_length(key_hash) = 32)),
+    CONSTRAINT api_keys_id_check CHECK ((id ~ '^[0-9A-Za-z]{12}$'::text)),
+    CONSTRAINT api_keys_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
+    CONSTRAINT api_keys_revoked_check CHECK (((revoked_at IS NULL) = (revoked_by IS NULL))),
+    CONSTRAINT api_keys_scopes_check CHECK (((cardinality(scopes) > 0) AND (array_position(scopes, NULL::text) IS NULL)))
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.audit_log (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    subject text,
+    user_id uuid,
+    session_id uuid,
+    event text NOT NULL,
+    outcome text DEFAULT 'ok'::text NOT NULL,
+    reason text,
+    ip inet,
+    user_agent text,
+    request_id text,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT audit_log_details_check CHECK ((jsonb_typeof(details) = 'object'::text)),
+    CONSTRAINT audit_log_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'failed'::text, 'throttled'::text]))),
+    CONSTRAINT audit_log_user_agent_check CHECK ((char_length(user_agent) <= 256))
+);
+
+CREATE TABLE public.currencies (
+    code character(3) NOT NULL,
+    numeric_code smallint NOT NULL,
+    name text NOT NULL,
+    exponent smallint,
+    published_on date NOT NULL,
+    withdrawn_on date,
+    CONSTRAINT currencies_code_check CHECK ((code ~ '^[A-Z]{3}$'::text)),
+    CONSTRAINT currencies_exponent_check CHECK (((exponent >= 0) AND (exponent <= 4)))
+);
+
+CREATE TABLE public.idempotency_keys (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    scope text NOT NULL COLLATE pg_catalog."C",
+    key text NOT NULL COLLATE pg_catalog."C",
+    operation text NOT NULL,
+    fingerprint bytea NOT NULL,
+    fingerprint_version smallint NOT NULL,
+    kind public.idempotency_kind NOT NULL,
+    status smallint,
+    answer jsonb,
+    resource_type text,
+    resource_id uuid,
+    request_id text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT idempotency_keys_answer_check CHECK (((kind = 'completed'::public.idempotency_kind) = (answer IS NOT NULL)))
+);
+
+CREATE TABLE public.jobs (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    job text NOT NULL COLLATE pg_catalog."C",
+    every_ms bigint NOT NULL,
+    next_run_at timestamp with time zone DEFAULT now() NOT NULL,
+    paused boolean DEFAULT false NOT NULL,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    holder text,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    succeeded_at timestamp with time zone,
+    outcome text,
+    error text,
+    rows bigint DEFAULT 0 NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    CONSTRAINT jobs_error_check CHECK ((char_length(error) <= 500)),
+    CONSTRAINT jobs_every_check CHECK ((every_ms > 0)),
+    CONSTRAINT jobs_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT jobs_job_check CHECK ((job ~ '^[a-z][a-z-]{0,62}$'::text)),
+    CONSTRAINT jobs_lease_check CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
+    CONSTRAINT jobs_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'failed'::text, 'partial'::text])))
+);
+
+CREATE TABLE public.ledger_accounts (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    account_id bigint NOT NULL,
+    code text NOT NULL COLLATE pg_catalog."C",
+    currency character(3) NOT NULL,
+    name text,
+    normal_side smallint NOT NULL,
+    stripes smallint DEFAULT 1 NOT NULL,
+    owner_user_id uuid,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT ledger_accounts_code_check CHECK (((octet_length(code) <= 255) AND (code ~ '^[a-z0-9][a-z0-9._-]{0,62}(:[a-z0-9][a-z0-9._-]{0,62}){0,9}$'::text))),
+    CONSTRAINT ledger_accounts_normal_side_check CHECK ((normal_side = ANY (ARRAY[1, '-1'::integer]))),
+    CONSTRAINT ledger_accounts_stripes_check CHECK (((stripes >= 1) AND (stripes <= 64)))
+);
+
+ALTER TABLE public.ledger_accounts ALTER COLUMN account_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.ledger_accounts_account_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.ledger_balances (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    account_id bigint NOT NULL,
+    stripe smallint DEFAULT 0 NOT NULL,
+    currency character(3) NOT NULL,
+    normal_side smallint NOT NULL,
+    status public.ledger_account_status DEFAULT 'open'::public.ledger_account_status NOT NULL,
+    floor bigint DEFAULT 0,
+    ceiling bigint,
+    debits_posted bigint DEFAULT 0 NOT NULL,
+    credits_posted bigint DEFAULT 0 NOT NULL,
+    debits_pending bigint DEFAULT 0 NOT NULL,
+    credits_pending bigint DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    last_posted_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT ledger_balances_counters_check CHECK (((LEAST(debits_posted, credits_posted, debits_pending, credits_pending) >= 0) AND (GREATEST(debits_posted, credits_posted, debits_pending, credits_pending) <= '4611686018427387904'::bigint)))
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.ledger_entries (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    account_id bigint NOT NULL,
+    stripe smallint DEFAULT 0 NOT NULL,
+    posted_at timestamp with time zone NOT NULL,
+    version bigint NOT NULL,
+    tx_id uuid NOT NULL,
+    leg smallint NOT NULL,
+    side smallint NOT NULL,
+    posted bigint NOT NULL,
+    pending bigint DEFAULT 0 NOT NULL,
+    effective_at timestamp with time zone NOT NULL,
+    balance_after bigint NOT NULL,
+    CONSTRAINT ledger_entries_amount_check CHECK (((posted >= 0) AND ((posted <> 0) OR (pending <> 0))))
+);
+
+CREATE TABLE public.ledger_holds (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    hold_id uuid NOT NULL,
+    debit_account bigint NOT NULL,
+    credit_account bigint NOT NULL,
+    stripes smallint[],
+    amount bigint NOT NULL,
+    remaining bigint NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT ledger_holds_remaining_check CHECK (((0 < remaining) AND (remaining <= amount)))
+);
+
+CREATE TABLE public.ledger_leaves (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    idx bigint NOT NULL,
+    tx_id uuid NOT NULL,
+    late boolean DEFAULT false NOT NULL
+);
+
+CREATE TABLE public.ledger_replay_findings (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    run_id uuid NOT NULL,
+    n integer NOT NULL,
+    level text NOT NULL,
+    account_id bigint,
+    tx_id uuid,
+    field text NOT NULL,
+    expected text,
+    found text,
+    action text
+);
+
+CREATE TABLE public.ledger_replay_runs (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    run_id uuid NOT NULL,
+    mode text NOT NULL,
+    levels text[] NOT NULL,
+    filter jsonb DEFAULT '{}'::jsonb NOT NULL,
+    as_of timestamp with time zone,
+    since_seal bigint,
+    started_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    accounts bigint DEFAULT 0 NOT NULL,
+    transactions bigint DEFAULT 0 NOT NULL,
+    entries bigint DEFAULT 0 NOT NULL,
+    mismatches bigint DEFAULT 0 NOT NULL,
+    changed bigint DEFAULT 0 NOT NULL,
+    verdict text,
+    exit_code smallint,
+    actor text NOT NULL,
+    host text NOT NULL,
+    app_version text NOT NULL
+);
+
+CREATE TABLE public.ledger_seal_state (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    sealed_through timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    tree_size bigint DEFAULT 0 NOT NULL,
+    tick_at timestamp with time zone,
+    tick_xid xid8,
+    tick_node text,
+    stopped_reason text
+);
+
+CREATE TABLE public.ledger_seals (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    tree_size bigint NOT NULL,
+    root bytea NOT NULL,
+    sealed_through timestamp with time zone NOT NULL,
+    note text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.ledger_settings (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    closed_through date,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_by text NOT NULL
+);
+
+CREATE TABLE public.ledger_tiles (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    level smallint NOT NULL,
+    n bigint NOT NULL,
+    hashes bytea NOT NULL
+);
+
+CREATE TABLE public.ledger_transactions (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    kind public.ledger_kind NOT NULL,
+    status public.ledger_outcome NOT NULL,
+    reason text,
+    reference text COLLATE pg_catalog."C",
+    hold_id uuid,
+    reverses uuid,
+    final boolean DEFAULT true NOT NULL,
+    forced boolean DEFAULT false NOT NULL,
+    posted_at timestamp with time zone NOT NULL,
+    effective_at timestamp with time zone NOT NULL,
+    debit_accounts bigint[] NOT NULL,
+    credit_accounts bigint[] NOT NULL,
+    amounts bigint[] NOT NULL,
+    stripes smallint[],
+    released bigint,
+    request_hash bytea,
+    metadata jsonb,
+    metadata_hash bytea,
+    actor text NOT NULL,
+    request_id text NOT NULL,
+    CONSTRAINT ledger_transactions_legs_check CHECK (((cardinality(debit_accounts) = cardinality(amounts)) AND (cardinality(credit_accounts) = cardinality(amounts)) AND (0 < ALL (amounts))))
+);
+
+CREATE TABLE public.payment_captures (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    reference text COLLATE pg_catalog."C",
+    amount_minor bigint NOT NULL,
+    fee_minor bigint DEFAULT 0 NOT NULL,
+    final boolean NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT payment_captures_amount_check CHECK (((amount_minor > 0) AND (fee_minor >= 0) AND (fee_minor <= amount_minor)))
+);
+
+CREATE TABLE public.payment_disputes (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    reference text NOT NULL COLLATE pg_catalog."C",
+    amount_minor bigint NOT NULL,
+    fee_minor bigint DEFAULT 0 NOT NULL,
+    reason text NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    evidence_due_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT payment_disputes_amount_check CHECK ((amount_minor > 0)),
+    CONSTRAINT payment_disputes_fee_check CHECK ((fee_minor >= 0)),
+    CONSTRAINT payment_disputes_status_check CHECK ((status = ANY (ARRAY['open'::text, 'won'::text, 'lost'::text])))
+);
+
+CREATE TABLE public.payment_events (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    payment_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    type text NOT NULL,
+    amount_minor bigint,
+    status_from public.payment_status,
+    status_to public.payment_status NOT NULL,
+    after jsonb NOT NULL,
+    object_id uuid,
+    actor text NOT NULL,
+    request_id text NOT NULL,
+    key text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    epoch smallint DEFAULT 1 NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+CREATE TABLE public.payment_refunds (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    reference text COLLATE pg_catalog."C",
+    amount_minor bigint NOT NULL,
+    fee_minor bigint DEFAULT 0 NOT NULL,
+    reason text,
+    status text DEFAULT 'succeeded'::text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT payment_refunds_amount_check CHECK ((amount_minor > 0)),
+    CONSTRAINT payment_refunds_fee_check CHECK (((fee_minor >= 0) AND (fee_minor <= amount_minor))),
+    CONSTRAINT payment_refunds_reason_check CHECK ((reason = ANY (ARRAY['duplicate'::text, 'fraudulent'::text, 'requested_by_customer'::text, 'other'::text]))),
+    CONSTRAINT payment_refunds_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'succeeded'::text, 'failed'::text])))
+);
+
+CREATE TABLE public.settings (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    value jsonb NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    updated_by text NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT settings_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
+);
+
+CREATE TABLE public.tenants (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    name text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    registration_open boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tenants_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
+    CONSTRAINT tenants_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text]))),
+    CONSTRAINT tenants_tenant_id_check CHECK ((tenant_id ~ '^[a-z][a-z0-9-]{0,31}$'::text))
+);
+
+CREATE TABLE public.users (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    email text,
+    email_norm text COLLATE pg_catalog."C",
+    legacy_password_hash text,
+    status text DEFAULT 'active'::text NOT NULL,
+    version bigint DEFAULT 1 NOT NULL,
+    legacy_id text COLLATE pg_catalog."C",
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT users_email_check CHECK ((((email IS NULL) = (email_norm IS NULL)) AND ((email IS NOT NULL) OR (status = 'deleted'::text)))),
+    CONSTRAINT users_email_length_check CHECK (((char_length(email) <= 254) AND (octet_length(email_norm) <= 254))),
+    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text, 'deleted'::text]))),
+    CONSTRAINT users_version_check CHECK ((version >= 1))
+);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.currencies
+    ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (tenant_id, scope, key);
+
+ALTER TABLE ONLY public.jobs
+    ADD CONSTRAINT jobs_pkey PRIMARY KEY (tenant_id, job);
+
+ALTER TABLE ONLY public.ledger_accounts
+    ADD CONSTRAINT ledger_accounts_code_key UNIQUE (tenant_id, code, currency);
+
+ALTER TABLE ONLY public.ledger_accounts
+    ADD CONSTRAINT ledger_accounts_pkey PRIMARY KEY (tenant_id, account_id);
+
+ALTER TABLE ONLY public.ledger_balances
+    ADD CONSTRAINT ledger_balances_pkey PRIMARY KEY (tenant_id, account_id, stripe);
+
+ALTER TABLE ONLY public.ledger_entries
+    ADD CONSTRAINT ledger_entries_pkey PRIMARY KEY (tenant_id, account_id, stripe, posted_at, version);
+
+ALTER TABLE ONLY public.ledger_holds
+    ADD CONSTRAINT ledger_holds_pkey PRIMARY KEY (tenant_id, hold_id);
+
+ALTER TABLE ONLY public.ledger_leaves
+    ADD CONSTRAINT ledger_leaves_pkey PRIMARY KEY (tenant_id, idx);
+
+ALTER TABLE ONLY public.ledger_leaves
+    ADD CONSTRAINT ledger_leaves_tx_key UNIQUE (tenant_id, tx_id);
+
+ALTER TABLE ONLY public.ledger_replay_findings
+    ADD CONSTRAINT ledger_replay_findings_pkey PRIMARY KEY (tenant_id, run_id, n);
+
+ALTER TABLE ONLY public.ledger_replay_runs
+    ADD CONSTRAINT ledger_replay_runs_pkey PRIMARY KEY (tenant_id, run_id);
+
+ALTER TABLE ONLY public.ledger_seal_state
+    ADD CONSTRAINT ledger_seal_state_pkey PRIMARY KEY (tenant_id);
+
+ALTER TABLE ONLY public.ledger_seals
+    ADD CONSTRAINT ledger_seals_pkey PRIMARY KEY (tenant_id, tree_size);
+
+ALTER TABLE ONLY public.ledger_settings
+    ADD CONSTRAINT ledger_settings_pkey PRIMARY KEY (tenant_id);
+
+ALTER TABLE ONLY public.ledger_tiles
+    ADD CONSTRAINT ledger_tiles_pkey PRIMARY KEY (tenant_id, level, n);
+
+ALTER TABLE ONLY public.ledger_transactions
+    ADD CONSTRAINT ledger_transactions_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.payment_captures
+    ADD CONSTRAINT payment_captures_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.payment_disputes
+    ADD CONSTRAINT payment_disputes_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.payment_disputes
+    ADD CONSTRAINT payment_disputes_reference_key UNIQUE (tenant_id, payment_id, reference);
+
+ALTER TABLE ONLY public.payment_events
+    ADD CONSTRAINT payment_events_pkey PRIMARY KEY (tenant_id, payment_id, seq);
+
+ALTER TABLE ONLY public.payment_refunds
+    ADD CONSTRAINT payment_refunds_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.settings
+    ADD CONSTRAINT settings_pkey PRIMARY KEY (tenant_id, name);
+
+ALTER TABLE ONLY public.tenants
+    ADD CONSTRAINT tenants_pkey PRIMARY KEY (tenant_id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_email_key UNIQUE (tenant_id, email_norm);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (tenant_id, id);
+
+CREATE INDEX idempotency_keys_expires_idx ON public.idempotency_keys USING btree (tenant_id, expires_at);
+
+CREATE INDEX jobs_due_idx ON public.jobs USING btree (next_run_at) WHERE (NOT paused);
+
+CREATE INDEX ledger_accounts_owner_idx ON public.ledger_accounts USING btree (tenant_id, owner_user_id) WHERE (owner_user_id IS NOT NULL);
+
+CREATE INDEX ledger_entries_backdated_idx ON public.ledger_entries USING btree (tenant_id, account_id, posted_at) WHERE (effective_at <> posted_at);
+
+CREATE INDEX ledger_holds_credit_idx ON public.ledger_holds USING btree (tenant_id, credit_account);
+
+CREATE INDEX ledger_holds_debit_idx ON public.ledger_holds USING btree (tenant_id, debit_account);
+
+CREATE INDEX ledger_holds_expires_idx ON public.ledger_holds USING btree (tenant_id, expires_at);
+
+CREATE UNIQUE INDEX ledger_transactions_hold_key ON public.ledger_transactions USING btree (tenant_id, hold_id) WHERE ((status = 'applied'::public.ledger_outcome) AND final AND (kind = ANY (ARRAY['capture'::public.ledger_kind, 'void'::public.ledger_kind, 'expire'::public.ledger_kind])));
+
+CREATE INDEX ledger_transactions_posted_idx ON public.ledger_transactions USING btree (tenant_id, posted_at, id);
+
+CREATE UNIQUE INDEX ledger_transactions_reference_key ON public.ledger_transactions USING btree (tenant_id, reference) WHERE ((status = 'applied'::public.ledger_outcome) AND (reference IS NOT NULL));
+
+CREATE UNIQUE INDEX ledger_transactions_reverses_key ON public.ledger_transactions USING btree (tenant_id, reverses) WHERE ((status = 'applied'::public.ledger_outcome) AND (reverses IS NOT NULL));
+
+CREATE INDEX payment_captures_payment_idx ON public.payment_captures USING btree (tenant_id, payment_id, id);
+
+CREATE UNIQUE INDEX payment_captures_reference_key ON public.payment_captures USING btree (tenant_id, payment_id, reference) WHERE (reference IS NOT NULL);
+
+CREATE INDEX payment_events_feed_idx ON public.payment_events USING btree (tenant_id, epoch, xid, payment_id, seq);
+
+CREATE INDEX payment_refunds_payment_idx ON public.payment_refunds USING btree (tenant_id, payment_id, id);
+
+CREATE UNIQUE INDEX payment_refunds_reference_key ON public.payment_refunds USING btree (tenant_id, payment_id, reference) WHERE (reference IS NOT NULL);
+
+CREATE INDEX payments_capture_before_idx ON public.payments USING btree (tenant_id, capture_before) WHERE (capture_before IS NOT NULL);
+
+CREATE INDEX payments_created_idx ON public.payments USING btree (tenant_id, created_at, id);
+
+CREATE UNIQUE INDEX payments_legacy_key ON public.payments USING btree (tenant_id, legacy_id) WHERE (legacy_id IS NOT NULL);
+
+CREATE UNIQUE INDEX payments_reference_key ON public.payments USING btree (tenant_id, user_id, reference) WHERE (reference IS NOT NULL);
+
+CREATE INDEX payments_user_idx ON public.payments USING btree (tenant_id, user_id, created_at, id);
+
+CREATE UNIQUE INDEX users_legacy_id_key ON public.users USING btree (tenant_id, legacy_id) WHERE (legacy_id IS NOT NULL);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_replaced_by_fkey FOREIGN KEY (tenant_id, replaced_by) REFERENCES public.api_keys(tenant_id, id);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);
+
+ALTER TABLE ONLY public.ledger_balances
+    ADD CONSTRAINT ledger_balances_account_fkey FOREIGN KEY (tenant_id, account_id) REFERENCES public.ledger_accounts(tenant_id, account_id);
+
+ALTER TABLE ONLY public.payment_captures
+    ADD CONSTRAINT payment_captures_payment_fkey FOREIGN KEY (tenant_id, payment_id) REFERENCES public.payments(tenant_id, id);
+
+ALTER TABLE ONLY public.payment_disputes
+    ADD CONSTRAINT payment_disputes_payment_fkey FOREIGN KEY (tenant_id, payment_id) REFERENCES public.payments(tenant_id, id);
+
+ALTER TABLE ONLY public.payment_refunds
+    ADD CONSTRAINT payment_refunds_payment_fkey FOREIGN KEY (tenant_id, payment_id) REFERENCES public.payments(tenant_id, id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_user_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);
