@@ -15,7 +15,7 @@ from errors import AppError
 from persistence.db import Database, DbSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pydantic import SecretStr
 
@@ -24,14 +24,17 @@ CRASHED = 1
 
 
 @contextlib.contextmanager
-def opened_database(connections: int = 1) -> Iterator[tuple[Config, Database]]:
+def opened_database(
+    connections: Callable[[Config], int] = lambda _: 1,
+) -> Iterator[tuple[Config, Database]]:
     """Yield configuration and database; an expected error is its sentence and its exit code.
 
-    Embedded servers are started if nobody had, and stopped afterwards if nobody else needs them.
+    `connections`: as many as threads use it, one if the command has no threads. Embedded servers
+    are started if nobody had, and stopped afterwards if nobody else needs them.
     """
     with running_stores(Config.load()) as config:
         url = cast("SecretStr", config.database_url)  # Stores that run have one.
-        db = Database(url.get_secret_value(), db_settings(config, connections))
+        db = Database(url.get_secret_value(), db_settings(config, connections(config)))
         try:
             yield config, db
         except AppError as error:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from click.testing import CliRunner, Result
 
 from commands.config import check_config, page
+
+if TYPE_CHECKING:
+    import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
