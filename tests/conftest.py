@@ -297,8 +297,8 @@ def world(database: str, tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def cached_world(database: str, kv_url: str, tmp_path: Path) -> Iterator[World]:
-    """The service over a fresh database, with Redis."""
-    made = World(database, tmp_path, kv_url)
+    """The service over a fresh database, with Redis; a busy machine must not trip the breaker."""
+    made = World(database, tmp_path, kv_url, REDIS_TIMEOUT_MS="5000")
     made.services.kv.open()
     yield made
     made.close()

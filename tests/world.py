@@ -74,7 +74,9 @@ class World:
     ) -> TestResponse:
         """POST with the API key and an Idempotency-Key, a new one if none is given."""
         sent = self._headers({"Idempotency-Key": key or new_key(), **headers})
-        return self.app.test_client().post(path, json=body or {}, headers=sent)
+        client = self.app.test_client()
+        # Buffered: the answer is closed, so what follows it has happened too.
+        return client.post(path, json=body or {}, headers=sent, buffered=True)
 
     def _headers(self, more: dict[str, str]) -> dict[str, str]:
         named = {name.replace("_", "-"): value for name, value in more.items()}

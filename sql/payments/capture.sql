@@ -44,6 +44,7 @@ asked AS (
         AND (t.capture_method = 'manual_multiple' OR coalesce(:'final'::text::boolean, true))
         AND NOT (t.unposted AND :'ledger'::boolean)
 ),
+-- Numbered without a gap, as a header's arrays are.
 legs AS (
     SELECT l.leg, l.debit, l.credit, l.amount
     FROM asked AS a
@@ -51,7 +52,8 @@ legs AS (
         VALUES
         (1, 'gateways:' || a.gateway || ':clearing', 'platform:fees', :'fee_minor'::bigint),
         (
-            2, 'gateways:' || a.gateway || ':clearing', 'users:' || a.user_id || ':available',
+            CASE WHEN :'fee_minor'::bigint > 0 THEN 2 ELSE 1 END,
+            'gateways:' || a.gateway || ':clearing', 'users:' || a.user_id || ':available',
             a.amount_minor - :'fee_minor'::bigint
         )
     ) AS l (leg, debit, credit, amount)

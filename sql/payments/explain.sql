@@ -3,9 +3,11 @@
 -- params: tenant_id text, payment_id uuid, reference text?, ledger boolean, stripe integer
 -- kind: read | returns: one
 SELECT
-    payment_json(p) || jsonb_build_object(
-        'overdue', coalesce(p.capture_before <= now(), false), 'unposted', p.unposted
-    ) AS payment,
+    CASE WHEN p.id IS NOT NULL THEN
+        payment_json(p) || jsonb_build_object(
+            'overdue', coalesce(p.capture_before <= now(), false), 'unposted', p.unposted
+        )
+    END AS payment,
     (
         SELECT c.id
         FROM payment_captures AS c
