@@ -102,11 +102,6 @@ class EmbeddedServers:
         found = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
         return {name: url for name, url in found.items() if url}
 
-    @property
-    def handles(self) -> tuple[int, ...]:
-        """The lock that says "in use": a child that is given it uses the servers too."""
-        return () if self._users is None else (self._users,)
-
     def acquire(self) -> None:
         """Start the servers or adopt running ones. Raises EmbeddedError."""
         self.var.prepare()

@@ -103,23 +103,6 @@ def test_servers_of_a_killed_user_run_on_and_are_adopted(var_dir: Path) -> None:
     assert not alive(server)
 
 
-def test_a_child_that_holds_the_handle_is_a_user(own_servers: EmbeddedServers) -> None:
-    """OE4: gunicorn uses the servers of the process that started it."""
-    second = again(own_servers)
-    second.acquire()
-    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=second.handles)
-    own_servers.release()
-    os.close(second.handles[0])
-    third = again(own_servers)
-    third.acquire()
-    third.release()
-    assert pids(third)
-    child.communicate(b"")
-    third.acquire()
-    third.release()
-    assert third.status()["servers"]["postgres"]["pid"] is None
-
-
 def test_servers_that_are_kept_stay_until_stopped(own_servers: EmbeddedServers) -> None:
     """`flask servers start` and `stop`."""
     own_servers.keep()
