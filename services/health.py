@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from errors import AppError
 from observability import current
@@ -15,7 +16,7 @@ from repos import jobs as job_rows
 from repos import ops
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from persistence.db import Conn, Database
     from persistence.kv import Kv
@@ -28,15 +29,19 @@ SHARED_S = 1.0  # So often at most the stores are asked, however many ask us.
 CLOCK_SKEW_MAX_MS = 2_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchemaFacts:
-    """The schema against the files of this release. `problem` is None if they agree (M22)."""
+class Schema(Protocol):
+    """The schema against the files of this release; persistence.migration_check tells it (M22)."""
 
-    problem: str | None
-    head: int
-    required: int
-    pending: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
+    @property
+    def problem(self) -> str | None: ...
+    @property
+    def head(self) -> int: ...
+    @property
+    def required(self) -> int: ...
+    @property
+    def pending(self) -> tuple[str, ...]: ...
+    @property
+    def changed(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +70,7 @@ class _Look:
     error: str | None = None
     facts: FactsRow | None = None
     epoch: int | None = None
-    schema: SchemaFacts | None = None
+    schema: Schema | None = None
     jobs: list[JobRow] | None = None
     latency_ms: float | None = None
     skew_ms: float = 0.0
@@ -80,7 +85,7 @@ class Health:
         probe: Database,
         db: Database,
         kv: Kv,
-        schema: Callable[[Conn], SchemaFacts],
+        schema: Callable[[Conn], Schema],
         is_draining: Callable[[], bool],
         about: Mapping[str, object],
         wall: Callable[[], float] = time.time,
@@ -128,7 +133,7 @@ class Health:
                 "clock_skew_ms": _rounded(look.skew_ms),
                 "pool": self._db.stats(),
             },
-            "schema": asdict(look.schema) if look.schema else None,
+            "schema": _schema(look.schema) if look.schema else None,
             "redis": asdict(self._kv.facts),
             "jobs": [
                 {
@@ -154,15 +159,11 @@ class Health:
             return self._seen
 
     def _look_now(self) -> _Look:
-        context = current()
-        before, context.deadline = context.deadline, time.monotonic() + DATABASE_ANSWERS_MS / 1000
         try:
-            with self._probe.read() as conn:
+            with _soon(), self._probe.read() as conn:
                 return self._ask(conn)
         except AppError as error:
             return _Look(error=error.code)
-        finally:
-            context.deadline = before
 
     def _ask(self, conn: Conn) -> _Look:
         asked_at, began = self._wall(), time.monotonic()
@@ -186,11 +187,21 @@ def history(db: Database) -> str:
 
     It changes with another server, a failover, a restore: what was kept before is not found again.
     """
-    current().deadline = time.monotonic() + DATABASE_ANSWERS_MS / 1000
-    with db.read() as conn:
+    with _soon(), db.read() as conn:
         facts, epoch = ops.facts(conn), _epoch(conn)
     told = f"{facts.system_identifier}/{facts.timeline}/{epoch}"
     return sha256(told.encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def _soon() -> Iterator[None]:
+    """Give what is asked here its own deadline, and the request its old one back."""
+    context = current()
+    before, context.deadline = context.deadline, time.monotonic() + DATABASE_ANSWERS_MS / 1000
+    try:
+        yield
+    finally:
+        context.deadline = before
 
 
 def _epoch(conn: Conn) -> int:
@@ -207,6 +218,15 @@ def _jobs_reason(look: _Look) -> str | None:
     if look.jobs is None:
         return "unknown"
     return "late" if any(row.late for row in look.jobs) else None
+
+
+def _schema(schema: Schema) -> dict[str, Any]:
+    return {
+        "head": schema.head,
+        "required": schema.required,
+        "pending": list(schema.pending),
+        "changed": list(schema.changed),
+    }
 
 
 def _rounded(value: float | None) -> float | None:

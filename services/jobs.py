@@ -205,11 +205,18 @@ class Jobs:
     def _claim_and_run(
         self, job: Job, ask: Ask, stop: threading.Event, *, forced: bool = False
     ) -> Outcome | None:
-        """Run the job if it can be had; a run that only counts takes no lease."""
-        token = self._new_id()
+        """Run the job if it can be had, in a context of its own."""
+        token, caller = self._new_id(), current()
         begin(Context(request_id=str(token), actor=f"job:{job.name}", deadline=self._deadline()))
         run = Run(ask=ask, stop=stop, batch_max=self._settings.batch)
-        if ask.dry_run:
+        try:
+            return self._run_claimed(job, run, token, forced=forced)
+        finally:
+            begin(caller)
+
+    def _run_claimed(self, job: Job, run: Run, token: UUID, *, forced: bool) -> Outcome | None:
+        """Claim, run, finish; a run that only counts takes no lease."""
+        if run.ask.dry_run:
             return self._attempt(job, run, None)
         failures = self._claim(job.name, token, forced=forced)
         if failures is None:

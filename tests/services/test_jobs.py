@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from errors import DatabaseUnavailable, NotFound
-from observability import current
+from observability import Context, begin, current
 from persistence.checks import broken_rows
 from persistence.db import Database, DbSettings
 from persistence.embedded_process import wait_until
@@ -197,6 +197,20 @@ def test_each_batch_renews_the_lease(db: Database, sql: Callable[..., Any]) -> N
 
     made(db, job("count", work)).run("count", Ask())
     assert until == sorted(set(until))
+
+
+def test_a_run_has_a_context_of_its_own(db: Database) -> None:
+    """The caller's deadline neither ends the job nor is ended by it."""
+    mine = begin(Context(request_id="mine"))
+    actors: list[str | None] = []
+
+    def work(_: Run) -> Iterator[int]:
+        actors.append(current().actor)
+        yield 1
+
+    made(db, job("count", work)).run("count", Ask())
+    assert actors == ["job:count"]
+    assert current() is mine
 
 
 def test_a_batch_has_a_deadline_of_its_own(db: Database) -> None:
