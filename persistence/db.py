@@ -14,8 +14,9 @@ import observability
 from errors import Contention
 from persistence.db_connection import DbSettings
 from persistence.db_errors import Trouble, trouble_of
-from persistence.db_handles import Conn, ReadConn, SnapshotConn, TransactionConn, WriteConn, pause
+from persistence.db_handles import Conn, ReadConn, WriteConn, pause
 from persistence.db_pool import Connections
+from persistence.db_transactions import SnapshotConn, TransactionConn
 
 if TYPE_CHECKING:
     from collections.abc import Callable

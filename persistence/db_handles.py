@@ -13,24 +13,15 @@ from time import monotonic, perf_counter, sleep
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
 
 import observability
 from errors import AppError, OutcomeUnknown
-from persistence.db_connection import DeadlineConnection, lift_limits
-from persistence.db_errors import (
-    RETRY_AFTER,
-    RULES,
-    Mode,
-    Rule,
-    Trouble,
-    refusal,
-    trouble_of,
-)
+from persistence.db_errors import RETRY_AFTER, RULES, Mode, Rule, Trouble, refusal, trouble_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from persistence.db_connection import DeadlineConnection
     from persistence.db_pool import Connections
     from persistence.statements import Statement
 
@@ -128,15 +119,10 @@ class Conn(ABC):
         deadline = self._context.deadline
         return deadline is not None and deadline <= monotonic()
 
-
-class _Alone(Conn):
-    """Each statement is its own transaction, so it can be sent again by itself."""
-
-    __slots__ = ()
-
     def _run(
         self, statement: Statement[Any], values: Sequence[Any], mode: Mode
     ) -> psycopg.RawCursor[Any]:
+        """Send a statement that is its own transaction, so that it alone can be sent again."""
         try:
             return self._send(statement, values)
         except psycopg.Error as exc:
@@ -174,7 +160,7 @@ class _Alone(Conn):
         self._raw = self._connections.check_out(self._context, verify=True)
 
 
-class ReadConn(_Alone):
+class ReadConn(Conn):
     """Any number of reads, each of which sees what is committed when it starts."""
 
     __slots__ = ()
@@ -185,7 +171,7 @@ class ReadConn(_Alone):
         return self._run(statement, values, Mode.READ)
 
 
-class WriteConn(_Alone):
+class WriteConn(Conn):
     """One write, committed when its statement ends (AW1)."""
 
     __slots__ = ("_used",)
@@ -201,111 +187,6 @@ class WriteConn(_Alone):
         self._used = True
         mode = Mode.KEYED_WRITE if statement.claims_key else Mode.WRITE
         return self._run(statement, values, mode)
-
-
-class TransactionConn(_Alone):
-    """READ COMMITTED from BEGIN to COMMIT; what fails is rolled back whole."""
-
-    __slots__ = ()
-
-    def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
-        """Send a statement; it is never sent again by itself."""
-        try:
-            return self._send(statement, values)
-        except psycopg.Error as exc:
-            self._fail(Mode.TRANSACTION, exc)
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        try:
-            self._begin()
-        except BaseException:
-            super().__exit__()
-            raise
-        return self
-
-    def __exit__(self, kind: object = None, *_: object) -> None:
-        try:
-            self._commit() if kind is None else self._roll_back()
-        finally:
-            super().__exit__()
-
-    def _begin(self) -> None:
-        try:
-            self._execute("BEGIN")
-        except psycopg.Error as exc:
-            self._again(partial(self._execute, "BEGIN"), Mode.READ, exc)
-
-    def _execute(self, command: str) -> None:
-        self._connection.execute(command.encode(), prepare=False)
-
-    def _commit(self) -> None:
-        raw = self._connection
-        if raw.info.transaction_status is TransactionStatus.INERROR:
-            self._roll_back()
-            raise RuntimeError("Bug: a database error was swallowed inside of a transaction")
-        try:
-            raw.commit()
-        except psycopg.Error as exc:
-            if raw.info.transaction_status is not TransactionStatus.IDLE:
-                raw.close()
-            self._fail(Mode.COMMIT, exc)
-
-    def _roll_back(self) -> None:
-        """Roll back; a connection that cannot is closed, which does the same."""
-        raw = self._connection
-        try:
-            raw.rollback()
-        except psycopg.Error:
-            raw.close()
-
-
-class SnapshotConn(Conn):
-    """REPEATABLE READ, READ ONLY on its own connection, without a deadline: replay, exports."""
-
-    __slots__ = ("_streams",)
-
-    def __init__(self, connections: Connections) -> None:
-        super().__init__(connections)
-        self._streams = 0
-
-    def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
-        """Send a read of the snapshot."""
-        self._refuse_writes(statement)
-        try:
-            return self._send(statement, values)
-        except psycopg.Error as exc:
-            self._fail(Mode.TRANSACTION, exc)
-
-    def stream(self, statement: Statement[Any], values: Sequence[Any], batch: int) -> Iterator[Any]:
-        """Yield rows by a server-side cursor, `batch` rows a round trip."""
-        self._refuse_writes(statement)
-        self._streams += 1
-        cursor = psycopg.RawServerCursor(
-            self._connection,
-            f"{statement.name} {self._streams}",
-            row_factory=statement.row_factory,
-        )
-        cursor.itersize = batch
-        try:
-            with cursor:
-                cursor.execute(statement.query, values, binary=True)
-                yield from cursor
-        except psycopg.Error as exc:
-            self._fail(Mode.TRANSACTION, exc)
-
-    def __enter__(self) -> Self:
-        self._raw = raw = self._connections.connect()
-        try:
-            raw.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", prepare=False)
-            lift_limits(raw)
-        except psycopg.Error as exc:
-            raw.close()
-            self._fail(Mode.TRANSACTION, exc)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
 
 
 def pause(tried: int) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import observability
@@ -19,6 +20,8 @@ from persistence.statements import Statement, statement
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from errors import AppError
 
 PATIENCE_S = 10
 _BLOCKED = b"""
@@ -183,3 +186,12 @@ class Proxy:
         self._accepting.join()
         self._listener.close()
         self.cut()
+
+
+def assert_raises(error: type[AppError], act: Callable[[], Any]) -> None:
+    """Expect `error`, made from the database's own, with a Retry-After if it may be repeated."""
+    with pytest.raises(error) as raised:
+        act()
+    if error.status in {429, 503}:
+        assert raised.value.headers == {"Retry-After": "1"}
+    assert isinstance(raised.value.__cause__, psycopg.Error)

@@ -12,14 +12,13 @@ import pytest
 import observability
 from errors import (
     AmountOverflow,
-    AppError,
     Contention,
     DatabaseUnavailable,
     DeadlineExceeded,
     DuplicateReference,
     OutcomeUnknown,
 )
-from tests.persistence.db_world import PATIENCE_S, World
+from tests.persistence.db_world import PATIENCE_S, World, assert_raises
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,15 +68,6 @@ def fail_first(world: World, kind: str) -> Statement[Any]:
 
 def retries(reason: str) -> float:
     return float(observability.db_retries_total.labels(reason)._value.get())
-
-
-def assert_raises(error: type[AppError], act: Callable[[], Any]) -> AppError:
-    with pytest.raises(error) as raised:
-        act()
-    if error.status in {429, 503}:
-        assert raised.value.headers == {"Retry-After": "1"}
-    assert isinstance(raised.value.__cause__, psycopg.Error)
-    return raised.value
 
 
 class Held:
@@ -350,15 +340,20 @@ def test_a_write_that_lacks_resources_had_no_effect(world: World, state: str) ->
 
 
 def test_a_server_that_only_reads_is_left_with_all_connections(world: World) -> None:
-    """AC5: 25006 after a failover."""
+    """AC5: 25006 after a failover; the connections that were not in use go too."""
     name = world.sql("SELECT current_database()")[0][0]
     insert = world.statement("INSERT INTO t VALUES (1) RETURNING id;", kind="write")
-    database = world.database(pool_size=2)
     world.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    database = world.database(pool_size=2)
+    with database.read() as conn:
+        used = conn._raw
+        world.new_context()
+        with database.read() as other:
+            idle = other._raw
     assert_raises(DatabaseUnavailable, lambda: run(database.write, insert))
-    world.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
-    world.terminate_all()
-    assert run(database.write, insert) == 1
+    assert used is not None
+    assert idle is not None
+    assert (used.closed, idle.closed) == (True, True)
 
 
 # --- Timeouts -----------------------------------------------------------------------------------
@@ -496,290 +491,3 @@ def test_what_never_reached_the_server_is_a_bug(world: World) -> None:
     echo = world.statement("SELECT :'a'::text;", params="a text", row=str)
     with pytest.raises(psycopg.DataError, match="NUL"):
         run(world.database().read, echo, a="\x00")
-
-
-# --- Transactions -------------------------------------------------------------------------------
-
-
-def insert_into(world: World) -> Statement[Any]:
-    return write(world, "INSERT INTO t VALUES (:'id'::bigint);", params="id bigint")
-
-
-def test_a_transaction_is_committed_whole(world: World) -> None:
-    """Section 5: READ COMMITTED."""
-    insert = insert_into(world)
-    isolation = world.statement("SELECT current_setting('transaction_isolation');", row=str)
-    with world.database().transaction() as conn:
-        assert isolation.one(conn) == "read committed"
-        insert.count(conn, id=1)
-        insert.count(conn, id=2)
-        assert world.sql("SELECT * FROM t") == []
-    assert world.sql("SELECT * FROM t") == [(1,), (2,)]
-
-
-def test_a_transaction_that_raises_is_rolled_back_whole(world: World) -> None:
-    insert = insert_into(world)
-    database = world.database()
-
-    def work(error: Exception) -> None:
-        with database.transaction() as conn:
-            insert.count(conn, id=1)
-            raise error
-
-    with pytest.raises(KeyError):
-        work(KeyError())
-    assert world.sql("SELECT * FROM t") == []
-    with database.transaction() as conn:
-        insert.count(conn, id=1)
-    assert world.sql("SELECT * FROM t") == [(1,)]
-
-
-def test_an_error_swallowed_in_a_transaction_is_a_bug(world: World) -> None:
-    """COMMIT would answer ROLLBACK, and nobody would know."""
-    insert = insert_into(world)
-    database = world.database()
-
-    def work() -> None:
-        with database.transaction() as conn:
-            insert.count(conn, id=1)
-            with pytest.raises(psycopg.errors.UniqueViolation):
-                insert.count(conn, id=1)
-
-    with pytest.raises(RuntimeError, match="Bug: a database error was swallowed"):
-        work()
-    assert world.sql("SELECT * FROM t") == []
-    with database.read():
-        pass
-
-
-def test_a_conflict_in_a_transaction_is_the_use_cases_matter(world: World) -> None:
-    """Section 5: the whole use case; a statement alone is not sent again."""
-    failing = fail_first(world, "write")
-    transaction = world.database().transaction
-    assert_raises(Contention, lambda: run(transaction, failing, n=1, state="40001"))
-    assert world.context.db_statements == 1
-
-
-def test_a_transaction_lost_before_its_commit_had_no_effect(world: World) -> None:
-    """Section 5: COMMIT was not sent."""
-    insert = insert_into(world)
-
-    def work() -> None:
-        with world.database().transaction() as conn:
-            insert.count(conn, id=1)
-            world.terminate_all()
-            insert.count(conn, id=2)
-
-    assert_raises(DatabaseUnavailable, work)
-    assert world.sql("SELECT * FROM t") == []
-
-
-def test_a_transaction_whose_first_connection_is_dead_takes_another(world: World) -> None:
-    """Section 5: nothing was sent yet."""
-    insert = insert_into(world)
-    database = world.database()
-    with database.read():
-        pass
-    world.terminate_all()
-    with database.transaction() as conn:
-        insert.count(conn, id=1)
-    assert world.sql("SELECT * FROM t") == [(1,)]
-    assert world.context.db_retries == 1
-
-
-def test_a_transaction_that_cannot_begin_holds_nothing(world: World) -> None:
-    database = world.database()
-    with database.read():
-        pass
-    world.context.deadline = monotonic() + 30
-    conn = database.transaction()
-    original = database.connections.check_out
-
-    def late(*args: Any, **more: Any) -> Any:
-        raw = original(*args, **more)
-        raw.deadline = monotonic()
-        return raw
-
-    database.connections.check_out = late  # type: ignore[method-assign]
-    assert_raises(DeadlineExceeded, conn.__enter__)
-    assert not world.context.holds_connection
-    assert database.stats()["available"] == 1
-
-
-def test_a_commit_whose_answer_is_lost_is_unknown(world: World) -> None:
-    """Section 5: an error at COMMIT is not "not committed"."""
-    insert = insert_into(world)
-    proxy = world.proxy()
-
-    def work() -> None:
-        with world.database(proxy.url).transaction() as conn:
-            insert.count(conn, id=1)
-            proxy.mute.set()
-            world.in_thread(proxy.cut_when_muted)
-
-    assert_raises(OutcomeUnknown, work)
-    assert world.sql("SELECT * FROM t") == [(1,)]
-
-
-def test_a_commit_that_hangs_is_unknown(world: World) -> None:
-    """Section 5: deadline."""
-    insert = insert_into(world)
-    proxy = world.proxy()
-
-    def work() -> None:
-        with world.database(proxy.url).transaction() as conn:
-            insert.count(conn, id=1)
-            proxy.mute.set()
-            assert conn._raw is not None
-            conn._raw.deadline = monotonic() + 0.1
-
-    assert_raises(OutcomeUnknown, work)
-    assert proxy.muted.is_set()
-
-
-def test_a_transaction_that_is_late_is_not_committed(world: World) -> None:
-    """Section 5: COMMIT was not sent, so nothing was changed."""
-    insert = insert_into(world)
-
-    def work() -> None:
-        with world.database().transaction() as conn:
-            insert.count(conn, id=1)
-            assert conn._raw is not None
-            conn._raw.deadline = monotonic()
-
-    assert_raises(DeadlineExceeded, work)
-    assert world.sql("SELECT * FROM t") == []
-
-
-def test_a_transaction_that_fails_late_is_not_waited_for(world: World) -> None:
-    """OS3: a connection without time for ROLLBACK is closed, which does the same."""
-    insert = insert_into(world)
-
-    def work() -> None:
-        with world.database().transaction() as conn:
-            insert.count(conn, id=1)
-            assert conn._raw is not None
-            conn._raw.deadline = monotonic()
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        work()
-    assert world.sql("SELECT * FROM t") == []
-
-
-def test_a_constraint_checked_at_commit_is_its_code(world: World) -> None:
-    """AF2."""
-    world.sql(
-        "CREATE TABLE p (id bigint CONSTRAINT payments_reference_key"
-        " UNIQUE DEFERRABLE INITIALLY DEFERRED)"
-    )
-    insert = write(world, "INSERT INTO p VALUES (1);")
-    database = world.database()
-
-    def work() -> None:
-        with database.transaction() as conn:
-            insert.count(conn)
-            insert.count(conn)
-
-    assert_raises(DuplicateReference, work)
-    with database.read():
-        pass
-
-
-@pytest.mark.parametrize("limit", ["idle_transaction_timeout_ms", "transaction_timeout_ms"])
-def test_a_transaction_open_for_too_long_had_no_effect(world: World, limit: str) -> None:
-    """Section 5: 25P03 and, from PostgreSQL 17 on, 25P04: the server rolled it back."""
-    insert = insert_into(world)
-    settings: dict[str, Any] = {"lock_timeout_ms": 10, "statement_timeout_ms": 20, limit: 30}
-    if world.other.info.server_version < 170000:
-        settings["idle_transaction_timeout_ms"] = 30
-
-    def work() -> None:
-        with world.database(**settings).transaction() as conn:
-            insert.count(conn, id=1)
-            assert conn._raw is not None
-            pid = conn._raw.info.backend_pid
-            while world.sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", pid):
-                pass
-            insert.count(conn, id=2)
-
-    assert_raises(DeadlineExceeded, work)
-    assert world.sql("SELECT * FROM t") == []
-
-
-# --- Snapshots ----------------------------------------------------------------------------------
-
-
-def test_a_snapshot_sees_one_moment(world: World) -> None:
-    """Section 5: REPEATABLE READ, READ ONLY."""
-    count = world.statement("SELECT count(*) FROM t;")
-    with world.database().snapshot() as conn:
-        assert count.one(conn) == 0
-        world.sql("INSERT INTO t VALUES (1)")
-        assert count.one(conn) == 0
-
-
-def test_a_snapshot_streams_in_batches(world: World) -> None:
-    """Section 5: a server-side cursor; two at once are apart."""
-    world.sql("INSERT INTO t SELECT g FROM generate_series(1, 25) AS g")
-    rows = world.statement(
-        "SELECT id FROM t WHERE id > :'after'::bigint ORDER BY id;",
-        params="after bigint",
-        returns="many",
-    )
-    with world.database().snapshot() as conn:
-        twice = zip(rows.stream(conn, 10, after=0), rows.stream(conn, 7, after=0), strict=True)
-        assert [a for a, b in twice if a == b] == list(range(1, 26))
-
-
-def test_a_snapshot_has_no_limits_and_holds_no_connection_of_the_pool(world: World) -> None:
-    """Section 5: replay and exports take as long as they need, and may write in between."""
-    limits = world.statement(
-        "SELECT current_setting('statement_timeout') || current_setting('lock_timeout')"
-        " || current_setting('idle_in_transaction_session_timeout')"
-        " || coalesce(current_setting('transaction_timeout', true), '0');",
-        row=str,
-    )
-    insert = insert_into(world)
-    database = world.database()
-    world.context.deadline = monotonic() + 1000
-    with database.snapshot() as conn:
-        assert limits.one(conn) == "01s00"
-        assert conn._raw is not None
-        assert conn._raw.deadline is None
-        with database.write() as other:
-            insert.count(other, id=1)
-        raw = conn._raw
-    assert raw.closed
-
-
-def test_a_snapshot_that_is_lost_is_unavailable(world: World) -> None:
-    many = world.statement("SELECT g FROM generate_series(1, 1000) AS g;", returns="many")
-    one = world.statement("SELECT 1;")
-    database = world.database()
-
-    def stream() -> None:
-        with database.snapshot() as conn:
-            for _ in many.stream(conn, 10):
-                world.terminate_all()
-
-    def read() -> None:
-        with database.snapshot() as conn:
-            world.terminate_all()
-            one.one(conn)
-
-    for work in (stream, read):
-        assert_raises(DatabaseUnavailable, work)
-
-
-def test_a_snapshot_that_cannot_begin_leaves_nothing_open(world: World) -> None:
-    database = world.database()
-    original = database.connections.connect
-
-    def broken() -> Any:
-        raw = original()
-        world.terminate(raw.info.backend_pid)
-        return raw
-
-    database.connections.connect = broken  # type: ignore[method-assign]
-    assert_raises(DatabaseUnavailable, lambda: database.snapshot().__enter__())
