@@ -5,6 +5,7 @@ Bodies and queries are strict (AE4); answers take what the database gave and dro
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -80,6 +81,14 @@ def _small_enough(metadata: dict[str, str]) -> dict[str, str]:
     return metadata
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """PostgreSQL knows no offset of 16 hours or more, and Python no year 0."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise PydanticCustomError("out_of_range", "Year 1 to 9999, in UTC.") from None
+
+
 T = TypeVar("T")
 Maybe = Annotated[T | None, NotNull()]
 
@@ -119,7 +128,9 @@ Metadata = Annotated[
     ),
     AfterValidator(_small_enough),
 ]
-Timestamp = Annotated[AwareDatetime, Field(examples=["2026-01-31T12:00:00Z"])]
+Timestamp = Annotated[
+    AwareDatetime, AfterValidator(_in_utc), Field(examples=["2026-01-31T12:00:00Z"])
+]
 Cursor = Annotated[
     str,
     Field(min_length=1, max_length=1024, description="`next_cursor` of the page before."),

@@ -152,6 +152,17 @@ def test_time_is_rfc_3339_with_offset(value: str) -> None:
     assert refused("at", value) == [("/at", "invalid_format")]
 
 
+def test_time_is_kept_in_utc() -> None:
+    """PostgreSQL refuses an offset of 16 hours or more, which RFC 3339 allows."""
+    read = taken("at", '"2026-01-31T12:00:00-16:50"')
+    assert read.isoformat() == "2026-02-01T04:50:00+00:00"
+
+
+@pytest.mark.parametrize("value", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"])
+def test_time_beyond_the_calendar_is_refused(value: str) -> None:
+    assert refused("at", f'"{value}"') == [("/at", "out_of_range")]
+
+
 @pytest.mark.parametrize("value", ["0", "1700000000", "1.5", "true"])
 def test_time_is_a_string(value: str) -> None:
     assert refused("at", value) == [("/at", "invalid_type")]
