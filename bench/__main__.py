@@ -1,0 +1,89 @@
+"""`make bench`: B1, B2, B3 and B11 of docs/performance.md, as one table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from bench import over_http, proof, report, start_up
+from bench.processes import BenchError
+from bench.report import ROOT, Row
+from bench.stage import Stage
+from persistence.embedded import EmbeddedError
+
+ALL = ("B1", "B2", "B3", "B11")
+BESIDE = ROOT.parent / "shared" / "yardsticks"
+
+
+def main() -> int:
+    """Run what was asked for; exit 0, or 4 if something could not be measured."""
+    options = _options()
+    lacking, yardsticks = _lacking(options.yardsticks)
+    rows: list[Row] = []
+    for sentence in lacking:
+        print(f"bench: {sentence}", file=sys.stderr)
+    try:
+        if "B11" in options.only:
+            print("B11: make run", flush=True)
+            rows += start_up.starts(options.rounds)
+        if shutil.which("wrk") and {"B1", "B2", "B3"} & set(options.only):
+            rows = _on_stage(options, yardsticks) + rows
+    except (BenchError, EmbeddedError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 4
+    known = report.facts(
+        postgresql="18 from the wheel, fsync and synchronous_commit on",
+        connections=over_http.CONNECTIONS,
+        rounds=f"{options.rounds} of {options.seconds} s, in turn",
+    )
+    print("\n" + report.table(rows))
+    report.write(rows, known, record=options.record)
+    return 4 if lacking else 0
+
+
+def _on_stage(options: argparse.Namespace, yardsticks: Path | None) -> list[Row]:
+    rows: list[Row] = []
+    with Stage() as stage:
+        if {"B1", "B3"} & set(options.only):
+            print("B1, B3: create and capture", flush=True)
+            rows += over_http.payments(stage, yardsticks, options.rounds, options.seconds)
+        if "B2" in options.only:
+            print("B2: read one payment", flush=True)
+            rows += over_http.reads(stage, yardsticks, options.rounds, options.seconds)
+        print(f"money: {proof.prove(stage)}", flush=True)
+    return rows
+
+
+def _lacking(yardsticks: Path) -> tuple[list[str], Path | None]:
+    """Say what cannot be measured for want of a program; return the yardsticks if they can run."""
+    said = []
+    if not shutil.which("wrk"):
+        said.append("B1, B2 and B3 need wrk, which is not installed (Debian: apt install wrk).")
+    if not (yardsticks / "peer-kysely").is_dir():
+        said.append(f"No yardsticks in {yardsticks}: name them by --yardsticks, else no ratios.")
+    elif not (shutil.which("node") and shutil.which("npm")):
+        said.append("The peer of B1 needs node 20 and npm, which are not installed: no ratios.")
+    else:
+        return said, yardsticks
+    return said, None
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("only", nargs="*", choices=[*ALL, []], metavar="B1, B2, B3, B11")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=6, help="of each round")
+    parser.add_argument(
+        "--yardsticks", type=Path, default=Path(os.environ.get("YARDSTICKS") or BESIDE)
+    )
+    parser.add_argument("--record", action="store_true", help="write docs/performance.md too")
+    found = parser.parse_args()
+    found.only = found.only or list(ALL)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

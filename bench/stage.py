@@ -1,0 +1,180 @@
+"""The stage of B1 to B3: durable servers of their own, a database for each side, users, a key."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+import psycopg
+
+from bench.processes import BenchError, free_port, running, wait_for
+from persistence.db import Database, DbSettings
+from persistence.embedded import EmbeddedServers, EmbeddedSettings
+from persistence.embedded_postgres import OWNER_ROLE, SUPERUSER
+from repos import ledger
+from services.api_keys import GRANTABLE, ApiKeys
+from services.payment_refusals import account_codes
+from services.payments import HOUSE_STRIPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "bench" / "work"
+TENANT, CURRENCY, GATEWAY = "default", "USD", "manual"
+# Thousands of payers at random, as many accounts: opened before, as by each one's first capture.
+USERS = 10_000
+MAKE_USERS = """
+INSERT INTO users (tenant_id, id, email, email_norm)
+SELECT %(tenant)s, (%(head)s || lpad(to_hex(n), 12, '0'))::uuid, 'u' || n || '@example.com',
+    'u' || n || '@example.com'
+FROM generate_series(1, %(users)s) AS n
+"""
+USER_HEAD = "00000000-0000-7000-8000-"
+
+
+class Stage:
+    """PostgreSQL 18 and Valkey from the wheels, as `make run` starts them, in bench/work/var.
+
+    fsync and synchronous_commit are on: the embedded servers know no other way.
+    """
+
+    def __init__(self) -> None:
+        self.var = WORK / "var"
+        self.servers = EmbeddedServers(EmbeddedSettings(self.var))
+        self.api_key = ""
+        self._service_port = 0
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        WORK.mkdir(exist_ok=True)
+        if (self.var / "run").is_dir() and not self.servers.stop():
+            raise BenchError(f"Another benchmark uses {self.var}: wait for its end.")
+        shutil.rmtree(self.var, ignore_errors=True)
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(self.servers)
+            self._migrate()
+            self._fill()
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def url(self, role: str, database: str) -> str:
+        """Return a URL of one of the stage's databases."""
+        assert self.servers.postgres is not None  # noqa: S101 - the settings ask for it.
+        return self.servers.postgres.url(role, database)
+
+    @property
+    def owner_url(self) -> str:
+        """The service's database as the owner of its tables."""
+        return self.url(OWNER_ROLE, "strongroom")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the service is told: defaults, but for the stores and the ledger."""
+        return {
+            **self.servers.environment(),
+            "MIGRATE_DATABASE_URL": self.owner_url,
+            "VAR_DIR": str(self.var),
+            "FEATURE_LEDGER_ENABLED": "true",
+            "FLASK_SKIP_DOTENV": "1",
+            "LOG_FORMAT": "json",
+        }
+
+    @property
+    def inherited(self) -> dict[str, str]:
+        """The whole environment of a command of the service."""
+        return {**os.environ, **self.environment}
+
+    def service(self) -> int:
+        """Start the service as gunicorn.conf.py has it; return its port."""
+        if self._service_port:
+            return self._service_port
+        port = free_port()
+        command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
+        self._start("service", command, ROOT, {**self.environment, "PORT": str(port)})
+        self._service_port = port
+        return port
+
+    def bare_flask(self, yardsticks: Path) -> int:
+        """Start Flask with a route that does nothing; return its port."""
+        port = free_port()
+        command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "-k", "gthread"]
+        command += ["-w", "2", "--threads", "8", "--log-level", "error", "hello:app"]
+        self._start("bare-flask", command, yardsticks, {"PORT": str(port)})
+        return port
+
+    def peer(self, yardsticks: Path) -> int:
+        """Start the peer with its own database on the same servers; return its port."""
+        folder = WORK / "peer-kysely"
+        shutil.copytree(yardsticks / "peer-kysely", folder, dirs_exist_ok=True)
+        if not (folder / "node_modules").is_dir():
+            _call(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder)
+        with psycopg.connect(self.url(SUPERUSER, "postgres"), autocommit=True) as conn:
+            conn.execute(f"CREATE DATABASE peer OWNER {OWNER_ROLE}")
+        with psycopg.connect(self.url(OWNER_ROLE, "peer"), autocommit=True) as conn:
+            conn.execute((folder / "schema.sql").read_bytes())
+        port = free_port()
+        environment = {"DSN": self.url(OWNER_ROLE, "peer"), "REDIS": self._redis_path()}
+        environment |= {"PORT": str(port), "WORKERS": "2", "POOL": "8"}
+        self._start("peer", ["node", "server.mjs"], folder, environment)
+        return port
+
+    def _redis_path(self) -> str:
+        """Write Valkey's URL as ioredis reads a Unix socket: a path with a password."""
+        return (self.servers.redis_url or "").removeprefix("unix://")
+
+    def _start(self, name: str, command: list[str], cwd: Path, env: Mapping[str, str]) -> None:
+        log = WORK / f"{name}.log"
+        log.unlink(missing_ok=True)
+        child = self._open.enter_context(running(command, log=log, cwd=cwd, env=env))
+        wait_for(child, int(env["PORT"]), log)
+
+    def _migrate(self) -> None:
+        _call([sys.executable, "-m", "flask", "migrate"], cwd=ROOT, env=self.environment)
+
+    def _fill(self) -> None:
+        """Make users with their accounts, and a key that may do everything."""
+        with psycopg.connect(self.owner_url, autocommit=True) as conn:
+            facts = {"tenant": TENANT, "head": USER_HEAD, "users": USERS}
+            conn.execute(MAKE_USERS, facts)
+        db = Database(self.servers.database_url or "", DbSettings(pool_size=1))
+        try:
+            for number in range(1, USERS + 1):
+                _open_accounts(db, UUID(f"{USER_HEAD}{number:012x}"))
+            _, self.api_key = ApiKeys(db).create(TENANT, "bench", sorted(GRANTABLE), "system:bench")
+        finally:
+            db.close()
+        with psycopg.connect(self.owner_url, autocommit=True) as conn:
+            conn.execute("VACUUM ANALYZE")
+
+
+def _open_accounts(db: Database, user_id: UUID) -> None:
+    available, clearing, fees = account_codes(user_id, GATEWAY)
+    with db.write() as conn:
+        ledger.open_accounts(
+            conn,
+            tenant_id=TENANT,
+            currency=CURRENCY,
+            user_id=user_id,
+            available=available,
+            clearing=clearing,
+            fees=fees,
+            house_stripes=HOUSE_STRIPES,
+        )
+
+
+def _call(command: list[str], cwd: Path, env: Mapping[str, str] | None = None) -> None:
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        raise BenchError(f"{command} failed: {done.stderr.decode()[-1_000:]}")
