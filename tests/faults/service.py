@@ -1,0 +1,167 @@
+"""The service as real processes, and a client that repeats each request until it is answered."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from persistence.db import Database, DbSettings
+from services.api_keys import GRANTABLE, ApiKeys
+from services.users import Users
+from tests.world import new_key
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from persistence.embedded import EmbeddedServers
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATIENCE_S = 60.0
+SUBJECT = "cli:test"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Service:
+    """gunicorn with two workers over the given stores."""
+
+    def __init__(self, servers: EmbeddedServers, var_dir: Path, redis_url: str | None) -> None:
+        database_url = servers.database_url
+        assert database_url is not None
+        self.database_url = database_url
+        self.port = free_port()
+        self._environ = {
+            **os.environ,
+            "BIND": f"127.0.0.1:{self.port}",
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url or servers.redis_url or "off",
+            "VAR_DIR": str(var_dir),
+            "FEATURE_LEDGER_ENABLED": "true",
+            "WEB_CONCURRENCY": "2",
+            "LOG_LEVEL": "error",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.user_id, self.api_key = self._client()
+
+    def _client(self) -> tuple[str, str]:
+        db = Database(self.database_url, DbSettings(pool_size=1))
+        user = Users(db).create("default", "fault@example.org", SUBJECT)
+        _, api_key = ApiKeys(db).create("default", "faults", sorted(GRANTABLE), SUBJECT)
+        db.close()
+        return str(user.id), api_key
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"],
+            cwd=ROOT,
+            env=self._environ,
+            stdout=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + PATIENCE_S
+        while not self._answers():
+            assert time.monotonic() < until, "gunicorn does not answer"
+            time.sleep(0.05)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(PATIENCE_S)
+
+    def _answers(self) -> bool:
+        client = Client(self)
+        try:
+            return client.send("GET", "/livez", None, None)[0] == 200
+        except OSError:
+            return False
+        finally:
+            client.close()
+
+    def workers(self) -> list[int]:
+        """Return the pids of gunicorn's workers."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def kill_worker(self, which: int) -> None:
+        """Kill one worker as the kernel would: without a word."""
+        workers = self.workers()
+        if workers:
+            os.kill(workers[which % len(workers)], signal.SIGKILL)
+
+
+@dataclass
+class Client:
+    """One client, one connection at a time. `acknowledged`: what it was told, by key."""
+
+    service: Service
+    acknowledged: dict[str, dict[str, Any]] = field(default_factory=dict)
+    statuses: list[int] = field(default_factory=list)
+    _connection: http.client.HTTPConnection | None = None
+
+    def pay(self, amount_minor: int) -> None:
+        """Create and capture a payment; each request is repeated with its key until it is told."""
+        body = {"amount_minor": amount_minor, "currency": "EUR", "user_id": self.service.user_id}
+        made = self.insist("/v1/payments", body)
+        self.insist(f"/v1/payments/{made['id']}/capture", {"fee_minor": 1})
+
+    def insist(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Send a POST until it is answered with 2xx; a 4xx that is not retryable is a failure."""
+        key, until = new_key(), time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            try:
+                status, answer = self.send("POST", path, body, key)
+            except (OSError, http.client.HTTPException):
+                continue
+            self.statuses.append(status)
+            if status < 300:
+                self.acknowledged[key] = answer
+                return answer
+            assert answer["retryable"], answer
+            time.sleep(0.01)
+        raise AssertionError(f"no answer within {PATIENCE_S} s: {path}")
+
+    def send(
+        self, method: str, path: str, body: dict[str, Any] | None, key: str | None
+    ) -> tuple[int, dict[str, Any]]:
+        """Send one request and return status and JSON. Raises OSError, HTTPException."""
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(
+                "127.0.0.1", self.service.port, timeout=10
+            )
+        headers = {"Authorization": f"Bearer {self.service.api_key}"}
+        if key is not None:
+            headers |= {"Idempotency-Key": key, "Content-Type": "application/json"}
+        content = None if body is None else json.dumps(body)
+        try:
+            self._connection.request(method, path, content, headers)
+            response = self._connection.getresponse()
+            return response.status, json.loads(response.read())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

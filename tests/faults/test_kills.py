@@ -1,0 +1,169 @@
+"""kill -9 at seeded moments under load: what was acknowledged is there once (F1, F6, F10).
+
+FAULT_KILLS sets the number of kills: 100 in `make faults`, fewer in the ordinary suite;
+FAULT_SEED repeats a run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from persistence.migrator import MigrationSettings, apply_all
+from tests.conftest import ROOT
+from tests.faults.service import Client, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from persistence.embedded import EmbeddedServers
+
+KILLS = int(os.environ.get("FAULT_KILLS", "6"))
+SEED = int(os.environ.get("FAULT_SEED", str(random.randrange(10**6))))
+CLIENTS = 6
+
+
+@pytest.fixture
+def service(own_servers: EmbeddedServers, tmp_path: Path) -> Iterator[Service]:
+    """Gunicorn over durable servers of its own."""
+    sys.stderr.write(f"FAULT_SEED={SEED}\n")
+    assert own_servers.owner_url is not None
+    apply_all(MigrationSettings(database_url=own_servers.owner_url))
+    with Service(own_servers, tmp_path / "app", None) as started:
+        yield started
+
+
+def under_load(service: Service, disturb: Callable[[int, random.Random], None]) -> list[Client]:
+    """Let clients pay until every kill has happened; each waits for its moment in the load."""
+    stop = threading.Event()
+    clients = [Client(service) for _ in range(CLIENTS)]
+    failures: list[BaseException] = []
+
+    def work(client: Client, number: int) -> None:
+        chance = random.Random(SEED + number)
+        try:
+            while not stop.is_set():
+                client.pay(chance.randint(2, 5_000))
+        except BaseException as exc:  # noqa: BLE001  # A thread's failure fails the test below.
+            failures.append(exc)
+        finally:
+            client.close()
+
+    threads = [
+        threading.Thread(target=work, args=(client, number))
+        for number, client in enumerate(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    chance = random.Random(SEED)
+    for number in range(KILLS):
+        wait_for_progress(clients, chance.randint(5, 40), failures)
+        disturb(number, chance)
+    wait_for_progress(clients, 20, failures)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+    return clients
+
+
+def wait_for_progress(clients: list[Client], more: int, failures: list[BaseException]) -> None:
+    """Return when so many more requests have been acknowledged: load, not time, sets the pace."""
+    goal = sum(len(client.acknowledged) for client in clients) + more
+    pause = threading.Event()
+    while sum(len(client.acknowledged) for client in clients) < goal and not failures:
+        pause.wait(0.005)
+
+
+def assert_nothing_lost_or_doubled(service: Service, clients: list[Client]) -> None:
+    """FI2, FI3, FI6: keys = payments = events = postings, and the checks find nothing."""
+    told = {key: answer for client in clients for key, answer in client.acknowledged.items()}
+    with psycopg.connect(service.database_url, autocommit=True) as conn:
+        stored: dict[str, Any] = dict(
+            conn.execute("SELECT key, answer FROM idempotency_keys").fetchall()
+        )
+        assert {key: stored[key]["id"] for key in told} == {k: a["id"] for k, a in told.items()}
+        assert {key: stored[key]["version"] for key in told} == {
+            key: answer["version"] for key, answer in told.items()
+        }
+        counts = conn.execute(
+            "SELECT (SELECT count(*) FROM payments),"
+            " (SELECT count(*) FROM idempotency_keys WHERE status = 201),"
+            " (SELECT count(*) FROM payments WHERE status = 'captured'),"
+            " (SELECT count(*) FROM idempotency_keys WHERE status = 200),"
+            " (SELECT count(*) FROM ledger_transactions)"
+        ).fetchone()
+        assert counts is not None
+        payments, created_keys, captured, captured_keys, postings = counts
+        assert payments == created_keys
+        assert captured == captured_keys == postings
+        for path in sorted(ROOT.glob("sql/checks/*.sql")):
+            assert conn.execute(path.read_bytes()).fetchall() == [], path.stem
+
+
+def test_killed_web_workers_lose_and_double_nothing(service: Service) -> None:
+    """F10: the client repeats with the same key."""
+    clients = under_load(service, lambda number, _: service.kill_worker(number))
+    assert_nothing_lost_or_doubled(service, clients)
+
+
+def test_a_killed_database_loses_and_doubles_nothing(
+    service: Service, own_servers: EmbeddedServers
+) -> None:
+    """F1: the whole PostgreSQL tree dies and comes back; the application is not restarted."""
+
+    def disturb(_: int, __: random.Random) -> None:
+        assert own_servers.postgres is not None
+        kill_tree(own_servers.postgres.fact["pid"])
+        own_servers.ensure()
+
+    assert_nothing_lost_or_doubled(service, under_load(service, disturb))
+
+
+def test_a_killed_hung_or_flushed_redis_costs_no_wrong_answer(
+    service: Service, own_servers: EmbeddedServers
+) -> None:
+    """F6, F7, F8: no 5xx, as Redis only hurries."""
+
+    def disturb(number: int, _: random.Random) -> None:
+        assert own_servers.valkey is not None
+        pid = own_servers.valkey.fact["pid"]
+        if number % 3 == 0:
+            os.kill(pid, signal.SIGKILL)
+            own_servers.ensure()
+        elif number % 3 == 1:
+            os.kill(pid, signal.SIGSTOP)
+            threading.Timer(0.5, os.kill, (pid, signal.SIGCONT)).start()
+        else:
+            flush(own_servers)
+
+    clients = under_load(service, disturb)
+    assert [s for client in clients for s in client.statuses if s >= 500] == []
+    assert_nothing_lost_or_doubled(service, clients)
+
+
+def kill_tree(postmaster: int) -> None:
+    """Kill -9 the postmaster and every backend."""
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    for pid in [postmaster, *map(int, children)]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def flush(servers: EmbeddedServers) -> None:
+    """FLUSHALL."""
+    import redis  # noqa: PLC0415
+
+    assert servers.redis_url is not None
+    with redis.Redis.from_url(servers.redis_url) as client:
+        client.flushall()
