@@ -60,6 +60,11 @@ def begin(context: Context) -> Context:
     return context
 
 
+def end() -> None:
+    """Forget this thread's context: what comes next has a deadline of its own, or none."""
+    _context.set(None)
+
+
 # Labels come from closed sets: no tenant, no id (OM1).
 db_retries_total = Counter("strongroom_db_retries_total", "Statements sent again", ["reason"])
 db_outcome_unknown_total = Counter(

@@ -105,7 +105,8 @@ class Frame:
         except Exception as exc:  # noqa: BLE001  # The last resort: no other layer has answered.
             body = problems.wsgi_answer(exc, environ, start)
         _tell(now, environ, time.perf_counter() - began)
-        return _Answer(body, now.after) if now.after else body
+        observability.end()
+        return _Answer(body, now) if now.after else body
 
     def _admit(self, environ: WSGIEnvironment, now: Exchange) -> None:
         """Set the deadline. Raises Overloaded (OS2), InvalidHeader for a host that is not ours."""
@@ -127,27 +128,34 @@ class Frame:
 class _Answer:
     """A body, and what happens once it has left."""
 
-    __slots__ = ("_after", "_body")
+    __slots__ = ("_body", "_now")
 
-    def __init__(self, body: Iterable[bytes], after: list[Callable[[], object]]) -> None:
+    def __init__(self, body: Iterable[bytes], now: Exchange) -> None:
         self._body = body
-        self._after = after
+        self._now = now
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body)
 
     def close(self) -> None:
-        """End the body, then do the rest; one failure is logged and keeps nobody from it."""
+        """End the body, then do the rest in the request's context, but without its deadline."""
         try:
             close = getattr(self._body, "close", None)
             if close is not None:
                 close()
         finally:
-            while self._after:
-                try:
-                    self._after.pop(0)()
-                except Exception:  # noqa: BLE001  # The client has its answer; nothing may undo it.
-                    observability.log.exception("after_answer.failed")
+            self._now.deadline = None
+            observability.begin(self._now)
+            while self._now.after:
+                _try(self._now.after.pop(0))
+            observability.end()
+
+
+def _try(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except Exception:  # noqa: BLE001  # The client has its answer; nothing may undo it.
+        observability.log.exception("after_answer.failed")
 
 
 def _begin(environ: WSGIEnvironment) -> Exchange:
@@ -217,7 +225,7 @@ def _tell(now: Exchange, environ: WSGIEnvironment, seconds: float) -> None:
         "status": now.status,
         "code": now.code,
         "duration_ms": round(seconds * 1000, 3),
-        "queue_ms": now.queue_ms,
+        "queue_ms": round(now.queue_ms, 3) if now.queue_ms is not None else None,
         "db_ms": round(now.db_ms, 3),
         "db_wait_ms": round(now.db_wait_ms, 3),
         "db_statements": now.db_statements,

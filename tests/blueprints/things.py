@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask
 
+import observability
 from blueprints import docs, hooks, ops, problems
 from blueprints.edge import Call, operation, respond
 from blueprints.fields import (
@@ -172,7 +173,7 @@ def list_(call: Call) -> Response:
 @operation(policy=ANY, answers={200: Thing})
 def named(call: Call, name: str) -> Response:
     """Read a thing by its name."""
-    return _shown(call, name=name)
+    return _shown(call, name=name, deadline=observability.current().deadline)
 
 
 @routes.post("/v1/broken")
