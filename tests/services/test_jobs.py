@@ -11,11 +11,9 @@ from structlog.testing import capture_logs
 
 from errors import DatabaseUnavailable, NotFound
 from observability import Context, begin, current
-from persistence.checks import broken_rows
 from persistence.db import Database, DbSettings
 from persistence.embedded_process import wait_until
-from services.job_catalogue import catalogue
-from services.jobs import BACKOFF_MAX_MS, Ask, Finding, Job, Jobs, JobSettings, Run
+from services.jobs import BACKOFF_MAX_MS, Ask, Job, Jobs, JobSettings, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -442,107 +440,3 @@ def test_a_worker_outlives_its_database(tmp_path: Path) -> None:
     assert [line["event"] for line in lines] == ["worker.waits"]
     with pytest.raises(DatabaseUnavailable):
         made(away, job("count", steps(1))).run("count", Ask())
-
-
-# --- What runs when -----------------------------------------------------------------------------
-
-
-KEY = """
-    INSERT INTO idempotency_keys (tenant_id, scope, key, operation, fingerprint,
-        fingerprint_version, kind, request_id, created_at, expires_at)
-    SELECT %s, 'key:1', 'k' || n, 'POST /', '', 1, 'cancelled', 'r', now() - interval '1 day',
-        now() + n * interval '1 h'
-    FROM generate_series(%s::int, %s::int) AS n
-"""
-
-
-def cleaner(db: Database) -> Jobs:
-    return Jobs(db, catalogue(db, lambda: iter([])), JobSettings(), "here:1")
-
-
-def left(sql: Callable[..., Any]) -> list[tuple[str, int]]:
-    return sql("SELECT tenant_id, count(*) FROM idempotency_keys GROUP BY 1 ORDER BY 1")  # type: ignore[no-any-return]
-
-
-def test_expired_keys_go_and_live_ones_stay(db: Database, sql: Callable[..., Any]) -> None:
-    """K10: in batches, tenant by tenant."""
-    sql("INSERT INTO tenants (tenant_id, name) VALUES ('acme', 'Acme')")
-    sql(KEY, "default", -6, 3)
-    sql(KEY, "acme", -4, 0)
-    outcome = cleaner(db).run("idempotency-cleanup", Ask(batch=2))
-    assert outcome is not None
-    assert (outcome.outcome, outcome.rows) == ("ok", 12)
-    assert left(sql) == [("default", 3)]
-
-
-def test_the_oldest_go_first(db: Database, sql: Callable[..., Any]) -> None:
-    """K10."""
-    sql(KEY, "default", -6, 0)
-    cleaner(db).run("idempotency-cleanup", Ask(limit=4))
-    assert sql("SELECT key FROM idempotency_keys ORDER BY key") == [("k-1",), ("k-2",), ("k0",)]
-
-
-def test_one_tenants_keys_go_alone(db: Database, sql: Callable[..., Any]) -> None:
-    """OJ1: `--tenant`."""
-    sql("INSERT INTO tenants (tenant_id, name) VALUES ('acme', 'Acme')")
-    sql(KEY, "default", -2, 0)
-    sql(KEY, "acme", -2, 0)
-    cleaner(db).run("idempotency-cleanup", Ask(tenant_id="acme"))
-    assert left(sql) == [("default", 3)]
-
-
-def test_a_dry_run_counts_the_keys_that_would_go(db: Database, sql: Callable[..., Any]) -> None:
-    """OJ1."""
-    sql(KEY, "default", -2, 5)
-    outcome = cleaner(db).run("idempotency-cleanup", Ask(dry_run=True))
-    assert outcome is not None
-    assert outcome.rows == 3
-    assert left(sql) == [("default", 8)]
-
-
-def test_a_key_that_is_being_taken_over_is_left_alone(
-    db: Database, database: str, sql: Callable[..., Any]
-) -> None:
-    """K10: SKIP LOCKED; two clean-ups at once do not wait for each other either."""
-    sql(KEY, "default", -2, 0)
-    with psycopg.connect(database) as other:
-        other.execute("SELECT FROM idempotency_keys WHERE key = 'k-1' FOR UPDATE")
-        cleaner(db).run("idempotency-cleanup", Ask())
-    assert sql("SELECT key FROM idempotency_keys") == [("k-1",)]
-
-
-def checking(db: Database, root: Path) -> Jobs:
-    return Jobs(db, catalogue(db, lambda: broken_rows(db, root)), JobSettings(), "here:1")
-
-
-def rule(root: Path, name: str, query: str) -> None:
-    folder = root / "checks"
-    folder.mkdir(exist_ok=True)
-    head = (
-        f"-- checks/{name}: an example.\n-- why: to be broken.\n-- params: none\n"
-        "-- kind: read | returns: many\n"
-    )
-    (folder / f"{name}.sql").write_text(f"{head}{query};\n", "utf-8")
-
-
-def test_a_broken_invariant_is_an_alarm(db: Database, tmp_path: Path) -> None:
-    """Section 9: any row of sql/checks on live data, whatever its columns."""
-    rule(tmp_path, "holds", "SELECT 1 WHERE false")
-    rule(tmp_path, "broken", "SELECT n, 'x' AS x FROM generate_series(1, 3) AS n")
-    jobs = checking(db, tmp_path)
-    with capture_logs() as lines:
-        outcome = jobs.run("check-invariants", Ask())
-    assert outcome is not None
-    assert (outcome.outcome, outcome.rows, outcome.is_finding) == ("failed", 3, True)
-    assert outcome.error == f"{Finding.__name__}: broken (3)"
-    alarms = [line for line in lines if line["event"] == "invariant.broken"]
-    assert [(line["check"], line["rows"], line["log_level"]) for line in alarms] == [
-        ("broken", 3, "error")
-    ]
-
-
-def test_invariants_that_hold_are_a_success(db: Database, tmp_path: Path) -> None:
-    rule(tmp_path, "holds", "SELECT 1 WHERE false")
-    outcome = checking(db, tmp_path).run("check-invariants", Ask())
-    assert outcome is not None
-    assert (outcome.outcome, outcome.rows) == ("ok", 0)
