@@ -36,6 +36,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def children_of(pid: int) -> list[int]:
+    """Return the pids of its child processes."""
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class Service:
     """gunicorn with two workers over the given stores."""
 
@@ -99,8 +104,7 @@ class Service:
     def workers(self) -> list[int]:
         """Return the pids of gunicorn's workers."""
         assert self._process is not None
-        pid = self._process.pid
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return children_of(self._process.pid)
 
     def kill_worker(self, which: int) -> None:
         """Kill one worker as the kernel would: without a word."""

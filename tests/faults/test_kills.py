@@ -6,23 +6,25 @@ FAULT_SEED repeats a run.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
+from persistence.embedded_process import alive, wait_until
 from persistence.migrator import MigrationSettings, apply_all
 from tests.conftest import ROOT
-from tests.faults.service import Client, Service
+from tests.faults.service import Client, Service, children_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from persistence.embedded import EmbeddedServers
 
@@ -122,7 +124,8 @@ def test_a_killed_database_loses_and_doubles_nothing(
 
     def disturb(_: int, __: random.Random) -> None:
         assert own_servers.postgres is not None
-        kill_tree(own_servers.postgres.fact["pid"])
+        postmaster = own_servers.postgres.fact["pid"]
+        kill(postmaster, *children_of(postmaster))
         own_servers.ensure()
 
     assert_nothing_lost_or_doubled(service, under_load(service, disturb))
@@ -137,7 +140,7 @@ def test_a_killed_hung_or_flushed_redis_costs_no_wrong_answer(
         assert own_servers.valkey is not None
         pid = own_servers.valkey.fact["pid"]
         if number % 3 == 0:
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
             own_servers.ensure()
         elif number % 3 == 1:
             os.kill(pid, signal.SIGSTOP)
@@ -150,14 +153,12 @@ def test_a_killed_hung_or_flushed_redis_costs_no_wrong_answer(
     assert_nothing_lost_or_doubled(service, clients)
 
 
-def kill_tree(postmaster: int) -> None:
-    """Kill -9 the postmaster and every backend."""
-    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-    for pid in [postmaster, *map(int, children)]:
-        try:
+def kill(*pids: int) -> None:
+    """Kill -9 all of them, and wait until they are gone."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    assert wait_until(lambda: not any(map(alive, pids)), 30)
 
 
 def flush(servers: EmbeddedServers) -> None:
