@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from errors import AppError
 
 PATIENCE_S = 10
+PATIENT = {
+    "pool_size": 1,
+    "pool_timeout_ms": 20_000,
+    "lock_timeout_ms": 20_000,
+    "statement_timeout_ms": 30_000,
+    "transaction_timeout_ms": 40_000,
+    "idle_transaction_timeout_ms": 40_000,
+    "request_deadline_ms": 50_000,
+}
 _BLOCKED = b"""
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' ORDER BY query_start
@@ -60,10 +69,16 @@ class World:
         return self.context
 
     def database(self, url: str = "", **settings: Any) -> Database:
-        """Make a Database with one connection, unless `settings` say otherwise."""
-        made = Database(url or self.url, DbSettings(**{"pool_size": 1, **settings}))
+        """Make a Database with one connection and all the time of the world."""
+        made = Database(url or self.url, DbSettings(**{**PATIENT, **settings}))
         self._opened.append(made)
         return made
+
+    def ready(self, database: Database) -> Database:
+        """Wait until the pool has all its connections."""
+        size = database.connections.settings.pool_size
+        assert wait_until(lambda: database.stats()["available"] == size, PATIENCE_S)
+        return database
 
     def proxy(self) -> Proxy:
         """Put something between a database and its clients."""

@@ -162,7 +162,7 @@ def test_a_server_that_comes_back_is_found_again(
     """F1: unavailable while it is away, then served by the same pool."""
     with World(own_servers.database_url or "", tmp_path) as world:
         one = world.statement("SELECT 1;")
-        database = world.database(pool_size=2)
+        database = world.database(pool_size=2, pool_timeout_ms=500)
 
         def served() -> bool:
             try:

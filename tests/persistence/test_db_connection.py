@@ -52,7 +52,7 @@ def test_a_session_starts_with_its_settings(world: World) -> None:
     )
     expected = {
         "lock_timeout": "1001ms",
-        "statement_timeout": "3s",
+        "statement_timeout": "2s",
         "idle_in_transaction_session_timeout": "4s",
         "client_connection_check_interval": "500ms",
         "TimeZone": "UTC",
@@ -60,7 +60,13 @@ def test_a_session_starts_with_its_settings(world: World) -> None:
         "default_transaction_isolation": "read committed",
         "transaction_timeout": "3500ms" if world.other.info.server_version >= 170000 else "-",
     }
-    with world.database(lock_timeout_ms=1001, transaction_timeout_ms=3500).read() as conn:
+    settings: dict[str, Any] = {
+        "lock_timeout_ms": 1001,
+        "statement_timeout_ms": 2000,
+        "transaction_timeout_ms": 3500,
+        "idle_transaction_timeout_ms": 4000,
+    }
+    with world.database(**settings).read() as conn:
         assert show.all(conn, n=list(expected)) == list(expected.values())
 
 

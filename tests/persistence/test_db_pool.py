@@ -49,15 +49,13 @@ def test_a_database_opens_no_socket_before_its_first_use(world: World) -> None:
     database = world.database()
     assert world.sql(count) == [(1,)]
     database.open()
-    database.open()
-    assert wait_until(lambda: database.stats()["available"] == 1, PATIENCE_S)
+    world.ready(database).open()
     assert world.sql(count) == [(2,)]
 
 
 def test_a_pool_has_all_its_connections_and_no_more(world: World) -> None:
     """Section 5: min = max."""
-    database = world.database(pool_size=3)
-    assert wait_until(lambda: database.stats()["available"] == 3, PATIENCE_S)
+    database = world.ready(world.database(pool_size=3))
     assert database.stats() == {"size": 3, "available": 3, "waiting": 0}
 
 
@@ -76,7 +74,7 @@ def test_a_pool_opened_before_a_fork_is_a_bug(
 
 def test_who_waits_too_long_for_a_connection_is_told_busy(world: World) -> None:
     """Section 5: pool timeout."""
-    database = world.database(pool_timeout_ms=50)
+    database = world.ready(world.database(pool_timeout_ms=50))
     with database.read():
         for way in every_way(database):
             world.new_context()

@@ -286,7 +286,7 @@ def test_a_snapshot_has_no_limits_and_holds_no_connection_of_the_pool(world: Wor
     database = world.database()
     world.context.deadline = monotonic() + 1000
     with database.snapshot() as conn:
-        assert limits.one(conn) == "01s00"
+        assert limits.one(conn) == "020s00"
         assert conn._raw is not None
         assert conn._raw.deadline is None
         with database.write() as other:
