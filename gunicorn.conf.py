@@ -132,3 +132,15 @@ def worker_abort(worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it with 
 def on_exit(server: Any) -> None:
     """Let go of the embedded servers; the last user stops them."""
     server.embedded.release()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Begin to connect, so that no first request has to wait for it (AC6)."""
+    worker.wsgi.extensions["strongroom"].db.open()
+
+
+def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it with both.
+    """Give the connections back after the last request."""
+    application = getattr(worker, "wsgi", None)
+    if application is not None:  # Else it could not be loaded.
+        application.extensions["strongroom"].db.close()
