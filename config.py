@@ -266,7 +266,6 @@ class Config(BaseSettings):
     # --- Jobs -----------------------------------------------------------------------------------
     worker_threads: Number = _number(2, 1, 32, "Threads of `flask worker`, short jobs and long.")
     worker_poll_ms: Number = _number(1_000, 10, 60_000, "How often due jobs are looked for.")
-    worker_metrics_port: Number = _number(0, 0, 65_535, "The worker's own /metrics; 0: none.")
     job_batch: Number = _number(1_000, 1, 100_000, "Rows of one transaction of a job.")
     job_lease_s: Number = _number(60, 1, 3_600, "How long a silent worker keeps a job.")
 
@@ -354,24 +353,6 @@ def allowed(name: str) -> str:
     if get_origin(field.annotation) is Literal:
         return ", ".join(get_args(field.annotation))
     return str(field.json_schema_extra["allowed"])  # type: ignore[index]
-
-
-def default(name: str) -> str:
-    """Say what the setting is without a value; `none` if there is nothing to say."""
-    field = Config.model_fields[name]
-    shown = str(field.json_schema_extra["shown"])  # type: ignore[index]
-    return shown or render(field.default)
-
-
-def render(value: object) -> str:
-    """Write a value as the environment would have it; a secret is not shown."""
-    if isinstance(value, SecretStr):
-        return "***"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return "none" if value is None else str(value)
 
 
 def has_twin(name: str) -> bool:

@@ -10,9 +10,10 @@ import json
 import sys
 
 import click
+from pydantic import SecretStr
 
 from commands.database import opened_database
-from config import Config, allowed, default, has_twin, is_secret, read, render
+from config import Config, allowed, has_twin, is_secret, read
 from services.server_fit import misfits
 
 FINDING = 3
@@ -63,6 +64,24 @@ def _findings() -> list[str]:
         return misfits(config, db)
 
 
+def render(value: object) -> str:
+    """Write a value as the environment would have it; a secret is not shown."""
+    if isinstance(value, SecretStr):
+        return "***"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "none" if value is None else str(value)
+
+
+def default(name: str) -> str:
+    """Say what the setting is when nobody sets it."""
+    field = Config.model_fields[name]
+    shown = str(field.json_schema_extra["shown"])  # type: ignore[index]
+    return shown or render(field.default)
+
+
 def page() -> str:
     """Return docs/config.md."""
     return PAGE_HEAD + "".join(map(_line, Config.model_fields))
@@ -72,5 +91,5 @@ def _line(name: str) -> str:
     field = Config.model_fields[name]
     shown = f"`{name.upper()}`" + (" (secret)" if is_secret(name) else "")
     file = f" Or `{name.upper()}_FILE`." if has_twin(name) else ""
-    columns = (shown, default(name) or "none", allowed(name), f"{field.description}{file}")
+    columns = (shown, default(name), allowed(name), f"{field.description}{file}")
     return f"| {' | '.join(columns)} |\n"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 import config as module
-from config import Config, ConfigError, allowed, default, has_twin, hkdf, is_secret, read
+from config import Config, ConfigError, allowed, has_twin, hkdf, is_secret, read
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = base64.urlsafe_b64encode(bytes(range(32))).decode().rstrip("=")
@@ -448,4 +448,3 @@ def test_every_setting_says_what_it_is() -> None:
         assert field.description, name
         assert field.description.endswith("."), name
         assert allowed(name), name
-        assert default(name), name
