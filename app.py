@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -14,16 +15,20 @@ from commands.database import db_settings
 from observability import set_up_logging
 from persistence.db import Database
 from persistence.kv import Kv, KvSettings
+from persistence.migration_check import MigrationCheck
 from services import Services
 from services.api_keys import ApiKeys
 from services.currencies import Currencies
 from services.cursors import Cursors
+from services.health import Health, history
 from services.idempotency import Idempotency, IdempotencySettings
+from services.ledger import Ledger
 from services.payment_queries import PaymentQueries
 from services.payments import Payments, PaymentSettings
 from services.stripes import thread_stripe
 from services.tenants import Tenants
 from services.users import Users
+from version import VERSION
 
 if TYPE_CHECKING:
     from config import Config
@@ -41,9 +46,12 @@ def create_app(config: Config) -> Flask:
 
 
 def _services(config: Config) -> Services:
-    db = _database(config)
-    kv = _kv(config)
+    db = _database(config, config.db_pool_size)
+    # Of one connection, for health and its monitor alone: a full pool must not take us out (AC7).
+    probe = _database(config, 1)
+    kv = _kv(config, probe)
     cursors = Cursors(*config.subkeys("cursor").values())
+    currencies = Currencies(db)
     idempotency = _idempotency(config, db, kv)
     payment_queries = PaymentQueries(db, cursors, config.list_scan_rows)
     return Services(
@@ -51,8 +59,10 @@ def _services(config: Config) -> Services:
         db=db,
         kv=kv,
         api_keys=ApiKeys(db),
-        currencies=Currencies(db),
+        currencies=currencies,
+        health=_health(config, probe, db, kv),
         idempotency=idempotency,
+        ledger=Ledger(db, cursors, currencies, config.list_scan_rows),
         payment_queries=payment_queries,
         payments=_payments(config, db, idempotency, payment_queries),
         tenants=Tenants(db),
@@ -60,12 +70,28 @@ def _services(config: Config) -> Services:
     )
 
 
-def _database(config: Config) -> Database:
+def _database(config: Config, connections: int) -> Database:
     url = config.database_url.get_secret_value() if config.database_url else ""
-    return Database(url, db_settings(config, config.db_pool_size))
+    return Database(url, db_settings(config, connections))
 
 
-def _kv(config: Config) -> Kv:
+def _health(config: Config, probe: Database, db: Database, kv: Kv) -> Health:
+    drain_mark = config.var_dir / "run" / "drain"
+    return Health(
+        probe=probe,
+        db=db,
+        kv=kv,
+        schema=MigrationCheck(schema=config.migrate_schema),
+        is_draining=drain_mark.exists,
+        about={
+            "version": VERSION,
+            "environment": config.environment,
+            "flags": config.features,
+        },
+    )
+
+
+def _kv(config: Config, probe: Database) -> Kv:
     url = config.redis_url.get_secret_value() if config.redis_url else None
     settings = KvSettings(
         timeout_ms=config.redis_timeout_ms,
@@ -74,7 +100,7 @@ def _kv(config: Config) -> Kv:
         breaker_open_ms=config.redis_breaker_open_ms,
         breaker_open_max_ms=config.redis_breaker_open_max_ms,
     )
-    return Kv(url, settings)
+    return Kv(url, settings, epoch=partial(history, probe))
 
 
 def _idempotency(config: Config, db: Database, kv: Kv) -> Idempotency:

@@ -5,12 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from commands.auth import api_keys, tenants, users
+from commands.config import check_config
 from commands.currencies import currencies
+from commands.jobs import idempotency_cleanup, jobs_group, worker
+from commands.migrate import migrate
+from commands.openapi import openapi
+from commands.serve import serve_command
+from commands.servers import servers_group
+from commands.sql import check_sql
 
 if TYPE_CHECKING:
     from flask import Flask
 
-ALL = (api_keys, currencies, tenants, users)
+ALL = (
+    api_keys,
+    check_config,
+    check_sql,
+    currencies,
+    idempotency_cleanup,
+    jobs_group,
+    migrate,
+    openapi,
+    serve_command,
+    servers_group,
+    tenants,
+    users,
+    worker,
+)
 
 
 def register_all(app: Flask) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blueprints import docs, idempotency_keys, ops, payments
+from blueprints import docs, idempotency_keys, ledger, ops, payments
 
 if TYPE_CHECKING:
     from flask import Flask
 
-ALL = (payments.routes, idempotency_keys.routes, docs.routes, ops.routes)
+ALL = (
+    payments.routes,
+    idempotency_keys.routes,
+    ledger.routes,
+    docs.routes,
+    ops.routes,
+)
 
 
 def register_all(app: Flask) -> None:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from persistence.kv import Kv
     from services.api_keys import ApiKeys
     from services.currencies import Currencies
+    from services.health import Health
     from services.idempotency import Idempotency
+    from services.ledger import Ledger
     from services.payment_queries import PaymentQueries
     from services.payments import Payments
     from services.tenants import Tenants
@@ -27,7 +29,9 @@ class Services:
     kv: Kv
     api_keys: ApiKeys
     currencies: Currencies
+    health: Health
     idempotency: Idempotency
+    ledger: Ledger
     payment_queries: PaymentQueries
     payments: Payments
     tenants: Tenants
