@@ -188,7 +188,7 @@ def _look_up(settings: MigrationSettings, step: Step) -> bool:
 
 def _names(blockers: list[dict[str, Any]]) -> str:
     found = [f"pid {b['pid']} ({b['application'] or b['role']}: {b['query']})" for b in blockers]
-    return "blocked by " + ", ".join(found) if found else "nobody was seen to block it"
+    return "blocked by " + (", ".join(found) or "nobody who was seen")
 
 
 def _ms(start: float) -> int:

@@ -123,5 +123,6 @@ def _statement(schema: str, *, wanted: bool) -> Statement[_Row]:
         returns="many",
         scan="all",
         claims=None,
+        present=frozenset(),
     )
     return Statement[_Row](file, _Row)

@@ -65,7 +65,7 @@ class PlannedFile(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Rehearsed:
-    """What one file did before it was rolled back. `locks`: table -> strongest mode taken."""
+    """What one file did before it was rolled back. `locks`: table -> strongest mode newly taken."""
 
     version: int
     name: str
@@ -164,9 +164,8 @@ class _Rehearsal:
                 execute(self.conn, file, statement)
         done.ms = round((time.monotonic() - start) * 1000)
         after = self._tables()
-        gone = (None, None)
         done.rewritten = [
-            name for oid, (name, node) in before.items() if after.get(oid, gone)[1] != node
+            name for oid, (name, node) in before.items() if after.get(oid, (name, node))[1] != node
         ]
         for oid, mode in self._locks() - held:
             if oid in before:

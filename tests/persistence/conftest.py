@@ -1,72 +1,149 @@
-"""A Valkey of the test's own: to be killed, stopped, filled up and started again."""
+"""A folder of migrations and an empty database to apply them to."""
 
 from __future__ import annotations
 
-import shutil
-import signal
+import json
 import subprocess
-import tempfile
+import sys
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
-import redis
+from structlog.testing import capture_logs
 
-from persistence.embedded_process import wait_until
-from persistence.embedded_valkey import binary
+from persistence.migration_connection import MigrationSettings
+from persistence.migration_history import History, HistoryRow
+from persistence.migrator import Report, apply_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RUNNER = """
+import json, sys
+from pathlib import Path
+from persistence.migrator import MigrationSettings, apply_all
+given = json.loads(sys.argv[1])
+apply_all(MigrationSettings(**given | {"folder": Path(given["folder"])}))
+"""
 
 
-class OwnValkey:
-    """One server on one Unix socket, which it keeps over restarts."""
+def table(name: str) -> str:
+    """Return the statement of a table that the lint accepts."""
+    key = f"CONSTRAINT {name}_pkey PRIMARY KEY (tenant_id)"
+    return f"CREATE TABLE {name} (tenant_id text, n int, {key});\n"
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._process: subprocess.Popen[bytes] | None = None
-        self.socket = directory / "valkey.sock"
-        self.url = f"unix://{self.socket}"
 
-    def start(self, *options: str, ready: bool = True) -> None:
-        """Start it; `ready` waits until it answers, if only with an error."""
-        argv = [str(binary()), "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
-        place = ["--dir", str(self._directory), "--logfile", "valkey.log"]
-        self._process = subprocess.Popen([*argv, *place, *options])
-        if ready:
-            assert wait_until(self._answers, 10)
+@dataclass
+class Migrations:
+    """A folder, a database, and short settings; `logs` holds what the runner told."""
 
-    def _answers(self) -> bool:
-        try:
-            return bool(self.ask("PING"))
-        except redis.ConnectionError:
-            return False
+    url: str
+    folder: Path
+    logs: list[Any]
 
-    def ask(self, *command: Any) -> Any:
-        """Send a command by a connection of its own."""
-        with redis.Redis(unix_socket_path=str(self.socket)) as client:
-            return client.execute_command(*command)
+    def write(self, name: str, *lines: str) -> None:
+        """Write a file, anew if it is there."""
+        (self.folder / f"{name}.sql").write_text("\n".join(lines), "utf-8")
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal; one that ends the server is waited for."""
-        assert self._process is not None
-        self._process.send_signal(number)
-        if number in {signal.SIGKILL, signal.SIGTERM}:
-            self._process.wait(10)
+    def settings(self, **changes: Any) -> MigrationSettings:
+        """Return settings whose waits are short."""
+        short = {"lock_timeout_ms": 150, "lock_retries": 1, "retry_min_s": 0.01}
+        defaults = {"grants": None, "wait_s": 10, "retry_max_s": 0.05, **short}
+        return MigrationSettings(
+            **{"database_url": self.url, "folder": self.folder, **defaults, **changes}
+        )
 
-    def end(self) -> None:
-        """Kill it, whatever its state."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
+    def apply(self, **options: Any) -> Report:
+        """Apply with the short settings."""
+        return apply_all(self.settings(), **options)
+
+    def process(self, **changes: Any) -> subprocess.Popen[bytes]:
+        """Start a runner of its own, to be killed."""
+        given = asdict(self.settings(**changes)) | {"folder": str(self.folder)}
+        return subprocess.Popen(
+            [sys.executable, "-c", RUNNER, json.dumps(given)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def command(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start `flask migrate` with these arguments on this folder and database."""
+        program = "from commands.migrate import migrate; migrate()"
+        place = ("--folder", str(self.folder), "--database-url", self.url)
+        return subprocess.Popen(
+            [sys.executable, "-c", program, *arguments, *place],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """Return somebody else's connection, in autocommit."""
+        return psycopg.connect(self.url, autocommit=True)
+
+    def run(self, text: str) -> None:
+        """Run somebody else's statements."""
+        with self.connect() as conn:
+            conn.execute(text)
+
+    def query(self, text: str) -> list[Any]:
+        """Return the rows of a query, single columns as bare values."""
+        with self.connect() as conn:
+            rows = conn.execute(text).fetchall()
+        return [row[0] if len(row) == 1 else row for row in rows]
+
+    def done(self) -> dict[str, str]:
+        """Return name -> "statements done/total" of the history."""
+        rows = self.query(
+            "SELECT name, statements_done || '/' || statements_total"
+            " FROM schema_migrations ORDER BY version"
+        )
+        return dict(rows)
+
+    def row(self, version: int) -> HistoryRow:
+        """Return the history row of a version."""
+        with self.connect() as conn:
+            return History(conn, self.settings()).rows()[version]
+
+    def wait_for_rows(self, view: str, number: int) -> None:
+        """Wait until so many rows of a statistics view are about this database."""
+        query = f"SELECT count(*) FROM {view} AND datname = current_database()"
+        wait_until(lambda: self.query(query) == [number])
+
+    def wait_for_lock(self) -> None:
+        """Wait until a backend waits for a lock."""
+        self.wait_for_rows("pg_stat_activity WHERE wait_event_type = 'Lock'", 1)
+
+    def wait_for_end(self) -> None:
+        """Wait until no backend of a runner is left."""
+        self.wait_for_rows("pg_stat_activity WHERE application_name LIKE 'strongroom-migr%'", 0)
+
+    def wait_for_event(self, name: str) -> None:
+        """Wait until something was logged under this name."""
+        wait_until(lambda: bool(self.events(name)))
+
+    def events(self, name: str) -> list[Any]:
+        """Return what was logged under this name."""
+        return [entry for entry in self.logs if entry["event"] == name]
+
+
+def wait_until(happened: Callable[[], bool], limit_s: float = 20) -> None:
+    """Look every 10 ms; fail after `limit_s`."""
+    give_up = time.monotonic() + limit_s
+    while not happened():
+        assert time.monotonic() < give_up, "waited in vain"
+        time.sleep(0.01)
 
 
 @pytest.fixture
-def valkey(kv_url: str) -> Iterator[OwnValkey]:
-    """A running server; left out where there is no Redis. A socket's path has 107 bytes at most."""
-    directory = Path(tempfile.mkdtemp(prefix="kv-"))
-    server = OwnValkey(directory)
-    server.start()
-    yield server
-    server.end()
-    shutil.rmtree(directory)
+def migrations(empty_database: str, tmp_path: Path) -> Iterator[Migrations]:
+    """An empty folder and an empty database, as its owner."""
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    with capture_logs() as logs:
+        yield Migrations(empty_database, folder, logs)
