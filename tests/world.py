@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from app import create_app
 from config import Config
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from werkzeug.test import TestResponse
 
     from services import Services
+
+    class Reply(TestResponse):
+        """An answer whose JSON a test may read without asking first whether there is any."""
+
+        json: Any
+
 
 SUBJECT = "cli:test"
 
@@ -60,9 +66,10 @@ class World:
 
     # --- HTTP -----------------------------------------------------------------------------------
 
-    def get(self, path: str, **headers: str) -> TestResponse:
+    def get(self, path: str, **headers: str) -> Reply:
         """GET with the API key."""
-        return self.app.test_client().get(path, headers=self._headers(headers))
+        client = self.app.test_client()
+        return cast("Reply", client.get(path, headers=self._headers(headers), buffered=True))
 
     def post(
         self,
@@ -70,13 +77,15 @@ class World:
         body: dict[str, Any] | None = None,
         *,
         key: str | None = None,
+        keyed: bool = True,
         **headers: str,
-    ) -> TestResponse:
+    ) -> Reply:
         """POST with the API key and an Idempotency-Key, a new one if none is given."""
-        sent = self._headers({"Idempotency-Key": key or new_key(), **headers})
+        named = {"Idempotency-Key": new_key() if key is None else key} if keyed else {}
+        sent = self._headers({**named, **headers})
         client = self.app.test_client()
         # Buffered: the answer is closed, so what follows it has happened too.
-        return client.post(path, json=body or {}, headers=sent, buffered=True)
+        return cast("Reply", client.post(path, json=body or {}, headers=sent, buffered=True))
 
     def _headers(self, more: dict[str, str]) -> dict[str, str]:
         named = {name.replace("_", "-"): value for name, value in more.items()}
@@ -99,7 +108,7 @@ class World:
 
     def command(
         self, payment_id: str, name: str, body: dict[str, Any] | None = None, **more: str
-    ) -> TestResponse:
+    ) -> Reply:
         """Send a command to a payment."""
         return self.post(f"/v1/payments/{payment_id}/{name}", body, **more)
 
@@ -116,4 +125,4 @@ class World:
         url = self.services.config.database_url
         assert url is not None
         with psycopg.connect(url.get_secret_value(), autocommit=True) as conn:
-            return conn.execute(query, params).fetchall()  # type: ignore[arg-type]
+            return conn.execute(query, params).fetchall()

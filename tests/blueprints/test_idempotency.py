@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.world import World, new_key
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from werkzeug.test import TestResponse
+    from tests.world import Reply
 
 # What differs between an answer and its repetition: the request itself, and that it is one.
 OWN = {"X-Request-ID", "Idempotency-Status", "Idempotent-Replayed"}
@@ -30,7 +31,7 @@ def body_of(world: World, **more: Any) -> dict[str, Any]:
     return {"amount_minor": 1099, "currency": "EUR", "user_id": world.user_id, **more}
 
 
-def headers_of(answer: TestResponse) -> dict[str, str]:
+def headers_of(answer: Reply) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name not in OWN}
 
 
@@ -132,22 +133,14 @@ def test_an_invalid_body_is_refused_only_after_the_key_was_looked_up(either_worl
 
 
 def test_a_missing_key_is_refused(world: World) -> None:
-    answer = world.app.test_client().post(
-        "/v1/payments",
-        json=body_of(world),
-        headers={"Authorization": f"Bearer {world.api_key}"},
-    )
+    answer = world.post("/v1/payments", body_of(world), keyed=False)
     assert (answer.status_code, answer.json["code"]) == (400, "idempotency_key_required")
 
 
 @pytest.mark.parametrize("key", ["", "a,b", "a b", "é", "x" * 256, '"a', "a\\b", '"a"b"'])
 def test_a_bad_key_is_refused(world: World, key: str) -> None:
     """K2."""
-    answer = world.app.test_client().post(
-        "/v1/payments",
-        json=body_of(world),
-        headers={"Authorization": f"Bearer {world.api_key}", "Idempotency-Key": key},
-    )
+    answer = world.post("/v1/payments", body_of(world), key=key)
     assert (answer.status_code, answer.json["code"]) == (400, "idempotency_key_invalid")
 
 
@@ -161,9 +154,7 @@ def test_a_quoted_key_is_the_same_key(world: World) -> None:
 def test_the_server_makes_a_key_where_none_is_required(database: str, tmp_path: Path) -> None:
     """K3: it is told, so that the client can repeat the request with it."""
     world = World(database, tmp_path, IDEMPOTENCY_KEY_REQUIRED="false")
-    headers = {"Authorization": f"Bearer {world.api_key}"}
-    client = world.app.test_client()
-    first = client.post("/v1/payments", json=body_of(world), headers=headers)
+    first = world.post("/v1/payments", body_of(world), keyed=False)
     made = first.headers["Idempotency-Key"]
     assert (first.headers["Idempotency-Status"], made[:5]) == ("generated", "auto-")
     assert world.post("/v1/payments", body_of(world), key=made).data == first.data
@@ -247,9 +238,7 @@ def test_a_key_can_be_looked_up(world: World) -> None:
     """K8."""
     key = "order/../17%2F"
     made = world.post("/v1/payments", body_of(world), key=key).json["id"]
-    client = world.app.test_client()
-    headers = {"Authorization": f"Bearer {world.api_key}"}
-    answer = client.get("/v1/idempotency-keys", query_string={"key": key}, headers=headers)
+    answer = world.get(f"/v1/idempotency-keys?{urlencode({'key': key})}")
     facts = {name: answer.json[name] for name in ("key", "state", "status", "resource_id")}
     assert facts == {"key": key, "state": "completed", "status": 201, "resource_id": made}
     assert answer.json["operation"] == "POST /v1/payments"

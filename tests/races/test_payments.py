@@ -20,11 +20,9 @@ import pytest
 from tests.world import new_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from werkzeug.test import TestResponse
-
-    from tests.world import World
+    from tests.world import Reply, World
 
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "60"))
 SEED = int(os.environ.get("RACE_SEED", str(random.randrange(10**6))))
@@ -38,20 +36,18 @@ def actors() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def at_once(
-    actors: ThreadPoolExecutor, calls: list[Callable[[], TestResponse]]
-) -> list[TestResponse]:
+def at_once(actors: ThreadPoolExecutor, calls: Sequence[Callable[[], Reply]]) -> list[Reply]:
     """Start all calls at the same moment and return their answers."""
     barrier = Barrier(len(calls))
 
-    def start(call: Callable[[], TestResponse]) -> TestResponse:
+    def start(call: Callable[[], Reply]) -> Reply:
         barrier.wait(30)
         return call()
 
     return list(actors.map(start, calls))
 
 
-def outcomes(answers: list[TestResponse]) -> Counter[str]:
+def outcomes(answers: list[Reply]) -> Counter[str]:
     """Count what the actors were told: `ok`, or the code of the problem."""
     return Counter("ok" if answer.status_code < 300 else answer.json["code"] for answer in answers)
 
@@ -110,7 +106,7 @@ def test_one_key_sent_eight_times_has_one_effect(
     assert rows == [(ROUNDS // 2, ROUNDS // 2)]
 
 
-def one_effect(answers: list[TestResponse]) -> str:
+def one_effect(answers: list[Reply]) -> str:
     """Return the id that all answers name; those that are none say that the first still runs."""
     told = outcomes(answers)
     assert set(told) <= {"ok", "idempotency_in_progress", "contention"}, told
