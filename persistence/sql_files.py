@@ -107,14 +107,8 @@ def load(name: str, root: Path = ROOT) -> SqlFile:
 
 
 def bare(text: str) -> str:
-    """Return the text without its comments and literals."""
-    return _TOKEN.sub(
-        lambda match: "" if match["comment"] or _is_literal(match) else match[0], text
-    )
-
-
-def _is_literal(match: re.Match[str]) -> bool:
-    return bool(match["skip"]) and match[0] != "::" and not match[0].startswith('"')
+    """Return the text without its comments, literals and quoted names."""
+    return _TOKEN.sub(lambda match: match[0] if match[0] in {"::", ";"} else " ", text)
 
 
 def _header(name: str, text: str, faults: list[str]) -> dict[str, str]:

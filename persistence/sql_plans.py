@@ -95,5 +95,9 @@ def _conditions(plan: dict[str, Any]) -> Iterator[str]:
 
 
 def _named(conditions: str, alias: str) -> set[str]:
-    """Return the columns of `alias` in conditions; <> leads nowhere. VERBOSE names the alias."""
-    return set(re.findall(rf"\b{re.escape(alias)}\.(\w+)\b(?! <>)", conditions))
+    """Return the columns of `alias` that are compared as they are; VERBOSE names the alias."""
+    column = rf"\b{re.escape(alias)}\.(\w+)"
+    rows = " ".join(re.findall(r"ROW\([^()]*\)", conditions))
+    found = re.findall(rf"{column}\)?(?:::\w+)? (?:[<>]?=|[<>](?!>)|IS NULL)", conditions)
+    found += re.findall(rf"[<>=] {column}(?=\))", conditions)
+    return {*found, *re.findall(column, rows)}
