@@ -1,0 +1,43 @@
+"""The project's own files, as the tests of its shape read them."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# Not ours, or made by a run.
+OUTSIDE = {".venv", "var", "node_modules", "work", ".git"}
+
+
+def files(pattern: str, under: str = ".") -> list[Path]:
+    """Return our files that match, sorted; `under` is a folder of the project."""
+    found = (ROOT / under).rglob(pattern)
+    return sorted(path for path in found if not OUTSIDE & set(path.relative_to(ROOT).parts))
+
+
+def name(path: Path) -> str:
+    """Return the file's name in the project: services/payments.py."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def sources() -> list[str]:
+    """Return the names of all Python files of the service: not the tests, not the benchmarks."""
+    names = [name(path) for path in files("*.py")]
+    return [each for each in names if not each.startswith(("tests/", "bench/"))]
+
+
+@cache
+def tree(file: str) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse((ROOT / file).read_text("utf-8"), file)
+
+
+@cache
+def modules() -> frozenset[str]:
+    """Return every module and package of the project, by its dotted name."""
+    stems = [name(path).removesuffix(".py") for path in files("*.py")]
+    dotted = [each.replace("/", ".") for each in stems if "." not in each]  # No gunicorn.conf.
+    plain = [each.removesuffix(".__init__") for each in dotted]
+    return frozenset([*plain, *(each.rpartition(".")[0] for each in plain)]) - {""}
