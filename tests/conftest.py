@@ -267,7 +267,8 @@ def kv_url(servers: EmbeddedServers) -> str:
 def made_var_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A VAR_DIR as the first start leaves it: copied, it saves the copies a second of initdb."""
     path = tmp_path_factory.mktemp("made") / "var"
-    with EmbeddedServers(EmbeddedSettings(path, pg_major=PG_MAJOR, valkey=False)):
+    settings = EmbeddedSettings(path, pg_major=PG_MAJOR, valkey=False, pg_options=FAST)
+    with EmbeddedServers(settings):
         return path
 
 
@@ -300,5 +301,6 @@ def cached_world(database: str, kv_url: str, tmp_path: Path) -> Iterator[World]:
     """The service over a fresh database, with Redis; a busy machine must not trip the breaker."""
     made = World(database, tmp_path, kv_url, REDIS_TIMEOUT_MS="5000")
     made.services.kv.open()
+    assert made.services.kv.wait_for("closed", 30)
     yield made
     made.close()

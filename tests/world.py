@@ -107,7 +107,7 @@ class World:
         return payment_id
 
     def command(
-        self, payment_id: str, name: str, body: dict[str, Any] | None = None, **more: str
+        self, payment_id: str, name: str, body: dict[str, Any] | None = None, **more: Any
     ) -> Reply:
         """Send a command to a payment."""
         return self.post(f"/v1/payments/{payment_id}/{name}", body, **more)
