@@ -42,4 +42,5 @@ edge AS (
 )
 SELECT page.payment, page.created_at, page.id FROM page
 UNION ALL
-SELECT NULL AS payment, edge.created_at, edge.id FROM edge;
+SELECT NULL AS payment, edge.created_at, edge.id FROM edge
+ORDER BY created_at DESC, id DESC, payment NULLS LAST;
