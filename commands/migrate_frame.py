@@ -87,6 +87,7 @@ class Frame(NamedTuple):
             lock_timeout_ms=config.migrate_lock_timeout_ms,
             lock_retries=config.migrate_lock_retries,
             folder=self.folder,
+            grants=self.folder.parent / "grants.sql",
         )
 
 
@@ -104,7 +105,7 @@ def framed(function: Callable[..., None]) -> Callable[..., None]:
         "--folder",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         default=FOLDER,
-        help="Another folder of migrations.",
+        help="Another folder of migrations, beside its grants.sql.",
     )
     @functools.wraps(function)
     def command(as_json: bool, database_url: str | None, folder: Path, **options: Any) -> None:

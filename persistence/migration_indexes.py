@@ -26,14 +26,15 @@ POLL_S = 0.5
 
 _FIND = """
 SELECT n.nspname AS schema, c.relname AS name, i.indisvalid AS valid,
-    i.indrelid = to_regclass(%s) AS same_table, pg_get_indexdef(c.oid) AS definition,
+    i.indrelid = t.oid AS same_table, pg_get_indexdef(c.oid) AS definition,
     p.pid AS builder, p.phase, p.lockers_total, p.lockers_done, p.current_locker_pid AS locker
-FROM pg_index AS i
-JOIN pg_class AS c ON c.oid = i.indexrelid
-JOIN pg_namespace AS n ON n.oid = c.relnamespace
+FROM pg_class AS t
+JOIN pg_namespace AS n ON n.oid = t.relnamespace
+JOIN pg_class AS c ON c.relnamespace = n.oid
+JOIN pg_index AS i ON i.indexrelid = c.oid
 LEFT JOIN pg_stat_progress_create_index AS p
     ON p.index_relid = c.oid AND p.datname = current_database()
-WHERE c.oid = to_regclass(%s)
+WHERE t.oid = to_regclass(%s) AND c.relname = %s
 """
 
 
@@ -92,7 +93,8 @@ def _settled(conn: Connection, settings: MigrationSettings, reading: Reading) ->
 
 def _find(conn: Connection, reading: Reading) -> Found | None:
     with conn.cursor(row_factory=class_row(Found)) as cursor:
-        return cursor.execute(_FIND, [reading.table, reading.facts["name"]]).fetchone()
+        # An index lies in the schema of its table.
+        return cursor.execute(_FIND, [reading.table, reading.facts["name"].strip('"')]).fetchone()
 
 
 def _same(conn: Connection, found: Found, statement: Statement, reading: Reading) -> bool:

@@ -24,8 +24,6 @@ from persistence.migration_files import FOLDER
 from persistence.migrator import apply_all
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from persistence.migration_connection import Connection, MigrationSettings
 
 SNAPSHOT = FOLDER.parent / "schema.sql"
@@ -44,12 +42,17 @@ _NOISE = re.compile(
 )
 
 
+def scratch_name() -> str:
+    """Return a name that no database has."""
+    return f"strongroom_scratch_{uuid.uuid4().hex}"
+
+
 def scratch_dump(settings: MigrationSettings) -> str:
     """Return the snapshot of all files, applied to a scratch database that is dropped again.
 
     Raises Misconfigured if the role may not create databases, and as `apply_all` does.
     """
-    name = f"strongroom_scratch_{uuid.uuid4().hex}"
+    name = scratch_name()
     url = make_conninfo(settings.database_url, dbname=name)
     with answered(), connection(replace(settings, schema="pg_catalog")) as conn:
         try:
@@ -74,12 +77,12 @@ def live_dump(settings: MigrationSettings) -> str:
     return HEADER + re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
 
 
-def schema_diff(settings: MigrationSettings, snapshot: Path = SNAPSHOT) -> str:
+def schema_diff(settings: MigrationSettings) -> str:
     """Return the unified diff from the snapshot to the database, "" if they are the same."""
-    if not snapshot.is_file():
-        raise Misconfigured(f"{snapshot} is not there: `flask migrate schema` writes it")
+    if not SNAPSHOT.is_file():
+        raise Misconfigured(f"{SNAPSHOT} is not there: `flask migrate schema` writes it")
     there = live_dump(settings).splitlines(keepends=True)
-    wanted = snapshot.read_text("utf-8").splitlines(keepends=True)
+    wanted = SNAPSHOT.read_text("utf-8").splitlines(keepends=True)
     return "".join(difflib.unified_diff(wanted, there, "sql/schema.sql", "database"))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from persistence.migration_errors import Misconfigured
-from persistence.migration_files import MAX_BYTES, load, parse
+from persistence.migration_files import MAX_BYTES, create, load, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,3 +136,27 @@ def test_a_directive_after_the_first_statement_is_refused() -> None:
     """M3: there it would look as if it governed the rest only."""
     with pytest.raises(Misconfigured, match="line 2: a directive stands before the statements"):
         parse(1, "0001_a", "SELECT 1;\n-- migrate: no-transaction\nSELECT 2;")
+
+
+def test_a_new_file_takes_the_next_number(tmp_path: Path) -> None:
+    """`flask migrate new`: gaps stay, other names do not count."""
+    (tmp_path / "README.md").write_text("x")
+    first = create(tmp_path, "tenants")
+    (tmp_path / "0041_users.sql").write_text("SELECT 1;")
+    second = create(tmp_path, "users_again")
+    assert [first.name, second.name] == ["0001_tenants.sql", "0042_users_again.sql"]
+    assert second.read_text().startswith("-- 0042_users_again: ")
+
+
+def test_after_the_last_number_or_a_time_comes_the_time(tmp_path: Path) -> None:
+    """M1: 14 digits sort after 4."""
+    (tmp_path / "9999_last.sql").write_text("SELECT 1;")
+    assert re.fullmatch(r"20\d{12}_next\.sql", create(tmp_path, "next").name)
+
+
+@pytest.mark.parametrize("name", ["", "With-Hyphen", "a" * 81, "../a"])
+def test_a_name_that_does_not_fit_makes_no_file(tmp_path: Path, name: str) -> None:
+    """M1."""
+    with pytest.raises(Misconfigured, match="a name has 1 to 80"):
+        create(tmp_path, name)
+    assert not list(tmp_path.iterdir())

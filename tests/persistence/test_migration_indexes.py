@@ -9,7 +9,7 @@ import pytest
 
 from persistence.migration_errors import GateRefused, MigrationError
 from persistence.migrator import apply_all
-from tests.persistence.conftest import table
+from tests.persistence.conftest import table, wait_until
 
 if TYPE_CHECKING:
     from tests.persistence.conftest import Migrations
@@ -19,6 +19,11 @@ UNIQUE = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS a_n_key ON a (tenant_id
 PLAIN = "CREATE INDEX CONCURRENTLY a_n_idx ON a USING btree (tenant_id, n) WHERE n > 0;"
 TWICE = "INSERT INTO a (tenant_id, n) VALUES ('x', 1), ('x', 1)"
 WAITING = "pg_stat_progress_create_index WHERE phase LIKE 'waiting for%'"
+
+LOOKED_AT = """
+SELECT max(query_start) FROM pg_stat_activity WHERE datname = current_database()
+    AND application_name LIKE 'strongroom-migr%' AND query LIKE '%pg_stat_progress%'
+"""
 
 
 @pytest.fixture
@@ -107,6 +112,8 @@ def test_an_index_that_somebody_is_building_is_waited_for(indexed: Migrations) -
         indexed.wait_for_lock()
         running = pool.submit(apply_all, indexed.settings())
         indexed.wait_for_event("migrate.index_being_built")
+        first = indexed.query(LOOKED_AT)
+        wait_until(lambda: indexed.query(LOOKED_AT) > first)
         old.execute("COMMIT")
         building.result()
         running.result()
@@ -114,6 +121,7 @@ def test_an_index_that_somebody_is_building_is_waited_for(indexed: Migrations) -
         assert told["builder"] == builder.info.backend_pid
         assert told["locker"] == old.info.backend_pid
     assert valid(indexed) == {"a_n_idx": True}
+    assert len(indexed.events("migrate.index_being_built")) == 1
     assert not indexed.events("migrate.index_rebuilt")
 
 
@@ -156,3 +164,24 @@ def test_other_statements_that_run_alone_just_run(indexed: Migrations) -> None:
     indexed.write("0002_i", NO_TX, PLAIN, "REINDEX INDEX CONCURRENTLY a_n_idx;", "VACUUM a;")
     indexed.apply()
     assert indexed.done()["0002_i"] == "3/3"
+
+
+def test_an_index_of_a_table_elsewhere_is_found_beside_it(indexed: Migrations) -> None:
+    """M15: also with names that need quotes."""
+    indexed.run('CREATE SCHEMA other; CREATE TABLE other."A" (tenant_id text, "N" int)')
+    statement = 'CREATE INDEX CONCURRENTLY "A_n" ON other."A" (tenant_id, "N");'
+    indexed.run(statement)
+    indexed.write("0002_i", NO_TX, statement)
+    indexed.apply()
+    assert indexed.events("migrate.index_there")[0]["index"] == "A_n"
+
+
+def test_a_statement_that_builds_nothing_is_no_success(
+    indexed: Migrations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M15: afterwards indisvalid must hold."""
+    indexed.write("0002_i", NO_TX, PLAIN)
+    monkeypatch.setattr("persistence.migration_indexes.execute", lambda *_: None)
+    with pytest.raises(MigrationError, match="0002_i, line 2: the index is not valid"):
+        indexed.apply()
+    assert indexed.done()["0002_i"] == "0/1"
