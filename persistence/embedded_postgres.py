@@ -135,6 +135,7 @@ class Postgres:
                 *(str(binaries(self.major) / "initdb"), "--pgdata", str(new), "--data-checksums"),
                 *("--username", SUPERUSER, "--auth=scram-sha-256", "--pwfile", password.name),
                 *("--encoding=UTF8", "--locale=C", *([] if self.major == OLDEST else builtin)),
+                *(["--no-sync"] if self.options.get("fsync") == "off" else []),
             ]
             made = subprocess.run(  # noqa: S603 - the argument list is ours, no shell reads it.
                 self.var.owner.command(argv, [new, Path(argv[0])]),

@@ -133,7 +133,6 @@ class Valkey:
                 return False
 
     def stop(self) -> None:
-        """Stop the server; it keeps nothing."""
-        pid = self.running()
-        if pid is not None:
-            end(pid, [(signal.SIGTERM, 5), (signal.SIGKILL, 5)])
+        """Stop the server, be it ready or not; it keeps nothing."""
+        if self.lives():
+            end(self.fact["pid"], [(signal.SIGTERM, 5), (signal.SIGKILL, 5)])

