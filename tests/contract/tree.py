@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import ast
+import os
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # Not ours, or made by a run.
-OUTSIDE = {".venv", "var", "node_modules", "work", ".git"}
+OUTSIDE = {".venv", "var", "node_modules", "work", ".git", "__pycache__"}
+
+
+@cache
+def _everything() -> tuple[Path, ...]:
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [each for each in folders if each not in OUTSIDE and "_cache" not in each]
+        found += [Path(folder, each) for each in names]
+    return tuple(sorted(found))
 
 
 def files(pattern: str, under: str = ".") -> list[Path]:
     """Return our files that match, sorted; `under` is a folder of the project."""
-    found = (ROOT / under).rglob(pattern)
-    return sorted(path for path in found if not OUTSIDE & set(path.relative_to(ROOT).parts))
+    top = ROOT / under
+    return [p for p in _everything() if fnmatch(p.name, pattern) and p.is_relative_to(top)]
 
 
 def name(path: Path) -> str:
