@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from persistence.db_connection import DeadlineConnection
 from services.payments import HOUSE_STRIPES
 from tests.world import World
 
@@ -167,36 +168,24 @@ def test_the_ledger_must_catch_up_before_the_next_posting(
 # --- One statement ------------------------------------------------------------------------------
 
 
-def statements(world: World, send: Callable[[], Any]) -> list[str]:
-    """Return the statement files that a request sends, in order."""
-    sent: list[str] = []
-    connections = world.services.db.connections
-    check_out = connections.check_out
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statement files that are sent from now on, in order."""
+    names: list[str] = []
+    plain = DeadlineConnection.send
 
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        connection = check_out(*args, **kwargs)
-        if not hasattr(connection, "watched"):
-            plain = connection.send
+    def watched(connection: DeadlineConnection, statement: Any, values: Any) -> Any:
+        names.append(statement.name)
+        return plain(connection, statement, values)
 
-            def send_watched(statement: Any, values: Any) -> Any:
-                sent.append(statement.name)
-                return plain(statement, values)
-
-            connection.send = send_watched
-            connection.watched = True
-        return connection
-
-    connections.check_out = watched  # type: ignore[method-assign]
-    send()
-    connections.check_out = check_out  # type: ignore[method-assign]
-    return sent
+    monkeypatch.setattr(DeadlineConnection, "send", watched)
+    return names
 
 
-def test_a_command_is_one_write_beside_the_proof_of_the_key(world: World) -> None:
+def test_a_command_is_one_write_beside_the_proof_of_the_key(world: World, sent: list[str]) -> None:
     """AW1, decision 2: one use case, one round trip, one commit."""
     payment_id = world.payment()
     world.command(world.payment(), "capture")  # Opens the accounts.
-    assert statements(world, lambda: world.command(payment_id, "capture")) == [
-        "api_keys/authenticate",
-        "payments/capture",
-    ]
+    sent.clear()
+    world.command(payment_id, "capture")
+    assert sent == ["api_keys/authenticate", "payments/capture"]
