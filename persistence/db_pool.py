@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,21 @@ IDLE_CHECK_S = 1.0
 RECONNECT_PAUSE_MAX_S = 0.4
 
 
+class _Stack(deque[DeadlineConnection]):
+    popleft = deque.pop
+
+
 class _Pool(ConnectionPool[DeadlineConnection]):
+    """psycopg_pool's, but the connection that came back last goes out first.
+
+    Its server process is the one that the processor's caches still hold: with one request at a
+    time a read takes less than half of the CPU (measured). `_pool` is private: pinned and tested.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._pool = _Stack()
+
     def schedule_task(self, task: MaintenanceTask, delay: float) -> None:
         """Try to connect again sooner than psycopg_pool would."""
         if isinstance(task, AddConnection):
@@ -50,10 +65,7 @@ class Connections:
         """Open the pool, if it is not open; its connections come by and by (AC6)."""
         with self._lock:
             if self._pool is None:
-                pool = self._make_pool()
-                pool.open()
-                self._pid = os.getpid()
-                self._pool = pool
+                self._pool = self._open_pool()
             return self._pool
 
     def close(self) -> None:
@@ -127,9 +139,8 @@ class Connections:
             raise RuntimeError(f"Bug: the pool was opened by process {self._pid}, before a fork")
         try:
             raw = pool.getconn(wait_s)
-        except TooManyRequests as exc:
-            raise DatabaseBusy(headers=RETRY_AFTER) from exc
-        except PoolTimeout as exc:
+        except (PoolTimeout, TooManyRequests) as exc:
+            self._renew(pool)
             late = deadline is not None and deadline <= monotonic()
             busy = DatabaseBusy if self._held else DatabaseUnavailable
             raise (DeadlineExceeded if late else busy)(headers=RETRY_AFTER) from exc
@@ -151,9 +162,20 @@ class Connections:
             self.give_back(raw)
             raise DeadlineExceeded(headers=RETRY_AFTER) from exc
 
-    def _make_pool(self) -> _Pool:
+    def _renew(self, pool: _Pool) -> None:
+        """Replace a pool that has given up to connect.
+
+        psycopg_pool counts clients that waited in vain as waiting until a connection comes; once
+        they are too many it refuses the others, and does not even try to connect for them.
+        """
+        with self._lock:
+            if self._pool is pool and pool.get_stats()["pool_size"] == 0:
+                self._pool = self._open_pool()
+                pool.close(timeout=0)
+
+    def _open_pool(self) -> _Pool:
         settings = self.settings
-        return _Pool(
+        pool = _Pool(
             self.url,
             connection_class=DeadlineConnection,
             kwargs=self._connect_arguments(),
@@ -163,8 +185,10 @@ class Connections:
             max_lifetime=settings.lifetime_s,
             reconnect_timeout=settings.reconnect_timeout_s,
             configure=partial(configure, settings=settings),
-            open=False,
+            open=True,
         )
+        self._pid = os.getpid()
+        return pool
 
     def _connect_arguments(self) -> dict[str, Any]:
         return {

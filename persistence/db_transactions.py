@@ -97,6 +97,7 @@ class SnapshotConn(Conn):
         """Yield rows by a server-side cursor, `batch` rows a round trip."""
         self._refuse_writes(statement)
         self._streams += 1
+        self._context.db_statements += 1
         cursor = psycopg.RawServerCursor(
             self._connection,
             f"{statement.name} {self._streams}",

@@ -59,6 +59,16 @@ def test_a_pool_has_all_its_connections_and_no_more(world: World) -> None:
     assert database.stats() == {"size": 3, "available": 3, "waiting": 0}
 
 
+def test_the_connection_that_came_back_last_goes_out_first(world: World) -> None:
+    """Its server process is the one that the processor's caches still hold."""
+    database = world.ready(world.database(pool_size=3))
+    seen = set()
+    for _ in range(3):
+        with database.read() as conn:
+            seen.add(conn._raw)
+    assert len(seen) == 1
+
+
 def test_a_pool_opened_before_a_fork_is_a_bug(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +146,27 @@ def test_a_pool_is_well_again_soon_after_the_server(world: World) -> None:
     assert wait_until(lambda: stats().get("connections_errors", 0) > 3, PATIENCE_S)
     world.sql(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
     read.result(PATIENCE_S).__exit__()
+
+
+def test_a_pool_that_has_given_up_begins_anew(world: World) -> None:
+    """DB_RECONNECT_TIMEOUT_S; psycopg_pool's would refuse all who come, for ever."""
+    name = world.sql("SELECT current_database()")[0][0]
+    world.sql(f"ALTER DATABASE {name} CONNECTION LIMIT 1")
+    database = world.database(pool_timeout_ms=50, pool_max_waiting=1, reconnect_timeout_s=1)
+    pool = database.connections.open()
+    assert_refused(DatabaseUnavailable, database.read)
+    assert wait_until(lambda: database.stats()["size"] == 0, PATIENCE_S)
+    world.sql(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+
+    def served() -> bool:
+        try:
+            with database.read():
+                return True
+        except DatabaseUnavailable:
+            return False
+
+    assert wait_until(served, PATIENCE_S)
+    assert pool.closed
 
 
 def test_a_closed_database_is_unavailable(world: World) -> None:
