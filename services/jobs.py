@@ -222,8 +222,7 @@ class Jobs:
         if failures is None:
             return None
         outcome = self._attempt(job, run, token)
-        if outcome.outcome != "lost":
-            self._finish(job, token, outcome, failures)
+        self._finish(job, token, outcome, failures)
         self._tell(outcome, run)
         return outcome
 
@@ -301,6 +300,7 @@ class Jobs:
                 raise LeaseLost
 
     def _finish(self, job: Job, token: UUID, outcome: Outcome, failures: int) -> None:
+        """Record the run; if the lease is lost the row is another's, and stays as it is."""
         current().deadline = self._deadline()
         failures = failures + 1 if outcome.outcome == "failed" else 0
         with self._db.write() as conn:

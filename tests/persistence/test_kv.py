@@ -100,9 +100,11 @@ def test_a_value_over_16_kib_is_not_written(kv: Kv) -> None:
 
 
 def test_a_copy_that_is_dead_already_is_not_written(kv: Kv) -> None:
-    """OK8: a TTL of 0 would be an error reply."""
+    """OK8: a TTL of 0 would be an error reply, and its line in the log."""
+    before = count("put", "error")
     kv.put(KEY, b"copy", 0)
     assert kv.get(KEY) is None
+    assert count("put", "error") == before
 
 
 def test_another_epoch_finds_nothing(valkey: OwnValkey) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -182,6 +183,28 @@ def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(
     assert outcome is not None
     assert (outcome.outcome, outcome.rows, done) == ("lost", 2, [0, 1])
     assert (only(jobs).holder, only(jobs).outcome) == ("successor", None)
+
+
+def test_a_lease_lost_after_the_last_batch_leaves_the_successors_row(
+    db: Database, sql: Callable[..., Any]
+) -> None:
+    """OJ2."""
+
+    def work(_: Run) -> Iterator[int]:
+        yield 1
+        sql("UPDATE jobs SET lease_token = gen_random_uuid(), holder = 'successor'")
+
+    jobs = made(db, job("count", work))
+    jobs.run("count", Ask())
+    assert (only(jobs).holder, only(jobs).finished_at) == ("successor", None)
+
+
+def test_a_job_paused_after_the_look_is_not_begun(db: Database) -> None:
+    """OJ2: the claim looks once more."""
+    jobs = made(db, job("count", steps(1)))
+    jobs.set_paused("count", paused=True)
+    assert jobs._claim("count", uuid4(), forced=False) is None
+    assert jobs._claim("count", uuid4(), forced=True) == 0
 
 
 def test_each_batch_renews_the_lease(db: Database, sql: Callable[..., Any]) -> None:
