@@ -282,8 +282,9 @@ def _written(value: Any) -> str:
 
 
 def _errors() -> list[dict[str, Any]]:
-    """Every code, by status; the last resort is one of them."""
-    every: list[type[AppError]] = [AppError, *all_errors()]
+    """Every code that an answer can have, by status; what services raise inside is none."""
+    every: list[type[AppError]] = [AppError]
+    every += [error for error in all_errors() if error.__module__ == "errors"]
     return [
         {
             "code": error.code,

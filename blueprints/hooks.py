@@ -189,9 +189,7 @@ def _host(environ: WSGIEnvironment) -> str:
 
 def _complete(now: Exchange, headers: list[tuple[str, str]], over_tls: bool) -> None:
     """Add to `headers` what every answer has; what a view has set itself stays."""
-    if now.answer_headers:
-        headers[:] = [one for one in headers if one[0] not in now.answer_headers]
-        headers.extend(now.answer_headers.items())
+    headers.extend(now.answer_headers.items())
     names = {name for name, _ in headers}
     headers.extend(one for one in HEADERS if one[0] not in names)
     headers.append(("X-Request-ID", now.request_id))

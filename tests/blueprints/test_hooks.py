@@ -137,14 +137,18 @@ def test_too_old_a_request_is_refused_before_any_work(log: io.StringIO) -> None:
 def test_unreadable_start_is_ignored(log: io.StringIO, start: str) -> None:
     """OS2."""
     framed = build(log, **PROXY)
-    assert framed.client.get("/livez", headers={"X-Request-Start": start}).status_code == 200
+    assert framed.client.get("/nowhere", headers={"X-Request-Start": start}).status_code == 404
 
 
-@pytest.mark.parametrize("seconds_ago", [-5, 61])
-def test_start_that_cannot_be_is_ignored(log: io.StringIO, seconds_ago: float) -> None:
-    """OS2: ahead, or over 60 s old: a clock is wrong."""
+def test_start_of_long_ago_is_ignored(log: io.StringIO) -> None:
+    """OS2: over 60 s old: a clock is wrong."""
     framed = build(log, **PROXY)
-    assert framed.client.get("/livez", headers=sent(seconds_ago)).status_code == 200
+    assert framed.client.get("/nowhere", headers=sent(61)).status_code == 404
+
+
+def test_start_ahead_of_us_gives_no_more_time(log: io.StringIO) -> None:
+    """OS2: a clock is wrong."""
+    assert deadline_in_s(build(log, **PROXY), sent(-30)) < 30
 
 
 # --- Proxies and hosts --------------------------------------------------------------------------

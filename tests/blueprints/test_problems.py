@@ -96,7 +96,7 @@ def test_every_401_says_how_to_authenticate(framed: Framed, error: type[AppError
         "/v1",
         "/v1/",
         "/v1/things/",
-        "//v1/things",
+        "/v1//things",
         "/favicon.ico",
         "/v1/%2e%2e",
         "/static/x",

@@ -1,0 +1,91 @@
+"""The running service against its own description: no surprise, no answer that is not described."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.world import new_key
+
+if TYPE_CHECKING:
+    from tests.world import World
+
+# Enough that each operation meets every kind of its refusals; the suite has other work too.
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "12"))
+SEED = int(os.environ.get("FUZZ_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+def test_fuzzed_requests_get_described_answers(world: World) -> None:
+    """AE8, AF4: whatever is sent, a described answer comes, and none of 5xx.
+
+    FUZZ_SEED repeats a run, FUZZ_EXAMPLES makes it longer.
+    """
+    print(f"FUZZ_SEED={SEED}")  # noqa: T201  # pytest shows it if the test fails.
+    config = schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}})
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", world.app, config=config)
+    seen: Counter[int] = Counter()
+    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+        for found in schema.get_all_operations():
+            operation: Any = found.ok()  # type: ignore[union-attr]
+            if mode is GenerationMode.POSITIVE or _can_be_wrong(operation):
+                seen += _fuzz(operation, mode, world)
+    assert {200, 201, 400, 404, 422} <= set(seen), seen
+
+
+def _can_be_wrong(operation: Any) -> bool:
+    return any([*operation.query, *operation.headers, *operation.body])
+
+
+def _fuzz(operation: Any, mode: GenerationMode, world: World) -> Counter[int]:
+    seen: Counter[int] = Counter()
+
+    @seed(SEED)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), real=st.booleans())
+    def one(case: Any, *, real: bool) -> None:
+        if real and mode is GenerationMode.POSITIVE:
+            _make_real(case, world)
+        answer = case.call(headers={"Authorization": f"Bearer {world.api_key}"})
+        seen[answer.status_code] += 1
+        case.validate_response(answer, checks=CHECKS)
+
+    one()
+    return seen
+
+
+def _make_real(case: Any, world: World) -> None:
+    """Let a request meet what exists, under a key of its own: else most would stop at 404."""
+    if "payment_id" in case.path_parameters:
+        make = world.authorized if case.path.endswith(("capture", "void")) else world.payment
+        case.path_parameters["payment_id"] = make()
+        case.headers.pop("If-Match", None)
+    if "Idempotency-Key" in case.headers:
+        case.headers["Idempotency-Key"] = new_key()
+    if case.method == "POST" and case.path == "/v1/payments":
+        case.body |= {"user_id": world.user_id, "currency": "EUR"}
