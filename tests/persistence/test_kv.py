@@ -16,17 +16,24 @@ import redis
 import observability
 from persistence.embedded_process import wait_until
 from persistence.kv import VALUE_MAX_BYTES, Kv, KvDown, KvSettings
+from tests.persistence import kv_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.persistence.conftest import OwnValkey
+    from tests.persistence.kv_world import OwnValkey
 
 KEY = "idem:{default/key:1}:abc"
 FAST = KvSettings(breaker_open_ms=20, breaker_open_max_ms=40, ping_every_s=0.02)
 # Open means open until the test ends, and no ping comes between: requests alone are seen.
 STILL = KvSettings(breaker_open_ms=600_000, breaker_open_max_ms=600_000, ping_every_s=600)
+
+
+@pytest.fixture
+def valkey(kv_url: str) -> Iterator[OwnValkey]:
+    """Left out where there is no Redis, as every test that asks for `kv_url`."""
+    yield from kv_world.running()
 
 
 @pytest.fixture

@@ -9,13 +9,20 @@ import pytest
 from redis import exceptions as redis_errors
 
 from persistence.kv_connections import Connections, connector
+from tests.persistence import kv_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.persistence.conftest import OwnValkey
+    from tests.persistence.kv_world import OwnValkey
 
 PING = ((b"PING",),)
+
+
+@pytest.fixture
+def valkey(kv_url: str) -> Iterator[OwnValkey]:
+    """Left out where there is no Redis, as every test that asks for `kv_url`."""
+    yield from kv_world.running()
 
 
 @pytest.fixture
