@@ -83,7 +83,7 @@ if settings.log_format == "json":
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonLine}},
         "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "json"}},
-        "root": {"level": "WARNING", "handlers": ["lines"]},
+        "root": {"level": "WARNING", "handlers": []},  # The workers set up their own.
         "loggers": {
             "gunicorn.error": {
                 "level": settings.log_level.upper(),
