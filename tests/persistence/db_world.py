@@ -13,6 +13,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import observability
+from persistence import sql_check, statements
 from persistence.db import Database, DbSettings
 from persistence.embedded_process import wait_until
 from persistence.statements import Statement, statement
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from errors import AppError
+    from persistence.db_connection import DeadlineConnection
 
 PATIENCE_S = 10
 PATIENT = {
@@ -139,6 +141,33 @@ class World:
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         ):
             self.terminate(pid)
+
+
+TABLES = """
+CREATE TABLE t (
+    tenant_id text NOT NULL, id uuid NOT NULL, seen date, kind text, PRIMARY KEY (tenant_id, id));
+CREATE INDEX t_seen_idx ON t (tenant_id, seen);
+CREATE INDEX t_expression_idx ON t (lower(kind));
+CREATE TABLE coins (code text PRIMARY KEY, name text NOT NULL)
+"""
+
+
+class CheckedWorld(World):
+    """A world with tables and one connection that checks statements."""
+
+    def __init__(self, url: str, directory: Path) -> None:
+        super().__init__(url, directory)
+        for command in TABLES.split(";"):
+            self.sql(command)
+        self.raw: DeadlineConnection = self.database().connections.connect()
+
+    def findings(self, text: str, *, plans: bool = False, **more: Any) -> list[str]:
+        """Return the texts of all findings of a statement."""
+        made = self.statement(text, **more)
+        statements.REGISTRY[made.name] = made
+        found = sql_check.check(self.raw, made.name, plans=plans, root=self._directory)
+        assert {finding.file for finding in found} <= {made.name}
+        return [finding.text for finding in found]
 
 
 class Proxy:

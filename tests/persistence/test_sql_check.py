@@ -9,23 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from persistence import sql_check, sql_files, statements
-from tests.persistence.db_world import World
+from persistence import sql_check, statements
+from tests.persistence.db_world import CheckedWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from uuid import UUID
-
-    from persistence.db_connection import DeadlineConnection
-
-TABLES = """
-CREATE TABLE t (
-    tenant_id text NOT NULL, id uuid NOT NULL, seen date, kind text, PRIMARY KEY (tenant_id, id));
-CREATE INDEX t_seen_idx ON t (tenant_id, seen);
-CREATE INDEX t_expression_idx ON t (lower(kind));
-CREATE TABLE coins (code text PRIMARY KEY, name text NOT NULL)
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,34 +41,16 @@ class Json:
     c: Any
 
 
-class Checked(World):
-    """A world with tables and one connection that checks statements."""
-
-    def __init__(self, url: str, directory: Path) -> None:
-        super().__init__(url, directory)
-        for command in TABLES.split(";"):
-            self.sql(command)
-        self.raw: DeadlineConnection = self.database().connections.connect()
-
-    def findings(self, text: str, *, plans: bool = False, **more: Any) -> list[str]:
-        """Return the texts of all findings of a statement."""
-        made = self.statement(text, **more)
-        statements.REGISTRY[made.name] = made
-        found = sql_check.check(self.raw, made.name, plans=plans, root=self._directory)
-        assert {finding.file for finding in found} <= {made.name}
-        return [finding.text for finding in found]
-
-
 @pytest.fixture
 def world(
     empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Checked]:
+) -> Iterator[CheckedWorld]:
     monkeypatch.setattr(statements, "REGISTRY", {})
-    with Checked(empty_database, tmp_path) as made, contextlib.closing(made.raw):
+    with CheckedWorld(empty_database, tmp_path) as made, contextlib.closing(made.raw):
         yield made
 
 
-def test_a_statement_that_agrees_has_no_finding(world: Checked) -> None:
+def test_a_statement_that_agrees_has_no_finding(world: CheckedWorld) -> None:
     """AQ3, AQ8."""
     found = world.findings(
         "SELECT t.id, t.seen FROM t WHERE t.tenant_id = :'tenant_id'::text AND t.id = :'id'::uuid;",
@@ -101,12 +73,12 @@ def test_a_statement_that_agrees_has_no_finding(world: Checked) -> None:
         ("NULL::text", str | None),
     ],
 )
-def test_a_scalar_of_its_type_has_no_finding(world: Checked, column: str, row: Any) -> None:
+def test_a_scalar_of_its_type_has_no_finding(world: CheckedWorld, column: str, row: Any) -> None:
     """AQ8."""
     assert world.findings(f"SELECT {column} AS any_name;", row=row) == []
 
 
-def test_json_is_a_dict_a_list_or_anything(world: Checked) -> None:
+def test_json_is_a_dict_a_list_or_anything(world: CheckedWorld) -> None:
     """AQ8."""
     text = "SELECT '{}'::jsonb AS a, '[]'::json AS b, '1'::jsonb AS c;"
     assert world.findings(text, row=Json) == []
@@ -128,27 +100,27 @@ def test_json_is_a_dict_a_list_or_anything(world: Checked) -> None:
     ],
 )
 def test_a_row_type_that_disagrees_is_found(
-    world: Checked, text: str, row: Any, finding: str
+    world: CheckedWorld, text: str, row: Any, finding: str
 ) -> None:
     """AQ8, AQ9: types, names, order and NULLs."""
     (found,) = world.findings(text, row=row)
     assert found.startswith(finding)
 
 
-def test_an_outer_join_may_make_any_column_null(world: Checked) -> None:
+def test_an_outer_join_may_make_any_column_null(world: CheckedWorld) -> None:
     """AQ8: there PostgreSQL cannot tell."""
     join = "SELECT t.id FROM (SELECT 1 AS one) AS o LEFT JOIN t ON true;"
     assert world.findings(join, row=Absent) == []
     assert world.findings(join.replace("t.id", "t.seen"), row=Present) != []
 
 
-def test_a_header_may_say_that_a_column_is_present(world: Checked) -> None:
+def test_a_header_may_say_that_a_column_is_present(world: CheckedWorld) -> None:
     """AQ8: what a condition excludes, DESCRIBE does not know."""
     text = "-- present: seen\nSELECT t.seen FROM t WHERE t.seen IS NOT NULL;"
     assert world.findings(text, row=Present) == []
 
 
-def test_a_count_gives_no_rows(world: Checked) -> None:
+def test_a_count_gives_no_rows(world: CheckedWorld) -> None:
     """AQ4."""
     delete = "DELETE FROM coins WHERE code = 'X'"
     assert world.findings(f"{delete};", kind="write", returns="count") == []
@@ -157,7 +129,7 @@ def test_a_count_gives_no_rows(world: Checked) -> None:
     ]
 
 
-def test_a_parameter_of_two_types_is_found(world: Checked) -> None:
+def test_a_parameter_of_two_types_is_found(world: CheckedWorld) -> None:
     """AQ3: the header's type stands behind the name, and yet the server takes another."""
     text = "SELECT :'a'::timestamp with time zone IS NULL;"
     assert world.findings(text, params="a timestamp", row=bool) == [
@@ -165,13 +137,13 @@ def test_a_parameter_of_two_types_is_found(world: Checked) -> None:
     ]
 
 
-def test_what_the_server_refuses_is_found(world: Checked) -> None:
+def test_what_the_server_refuses_is_found(world: CheckedWorld) -> None:
     assert world.findings("SELECT nothing FROM t;") == [
         'the server refuses it: 42703 column "nothing" does not exist'
     ]
 
 
-def test_a_file_that_breaks_rules_is_found(world: Checked, tmp_path: Path) -> None:
+def test_a_file_that_breaks_rules_is_found(world: CheckedWorld, tmp_path: Path) -> None:
     """AQ1 to AQ6: text and header."""
     assert world.findings("SELECT * FROM coins WHERE false;", row=Row)[0].endswith("(AQ6)")
     (tmp_path / "t" / "bad.sql").write_text("SELECT 1")
@@ -179,69 +151,8 @@ def test_a_file_that_breaks_rules_is_found(world: Checked, tmp_path: Path) -> No
     assert len(found) == 6
 
 
-def test_a_file_without_a_repo_function_is_found(world: Checked, tmp_path: Path) -> None:
+def test_a_file_without_a_repo_function_is_found(world: CheckedWorld, tmp_path: Path) -> None:
     """AI8."""
     made = world.statement("SELECT 1;")
     (found,) = sql_check.check(world.raw, made.name, plans=False, root=tmp_path)
     assert found.text == "no repo function uses it (AI8)"
-
-
-# --- Plans --------------------------------------------------------------------------------------
-
-ONE_ROW = "SELECT tenant_id, id FROM t WHERE tenant_id = 'a' AND id = uuidv"
-NARROW = [
-    "SELECT 1 FROM t WHERE t.tenant_id = 'a' AND t.seen <= now()",
-    "SELECT 1 FROM t WHERE t.tenant_id = 'a' AND (t.seen = now() OR t.id = uuidv)",
-    "SELECT 1 FROM coins WHERE coins.code = 'EUR'",
-    "SELECT 1 FROM (SELECT 'EUR' AS code) AS c JOIN coins ON coins.code = c.code",
-    f"WITH o AS ({ONE_ROW}) UPDATE t SET kind = 'x' FROM o WHERE t.tenant_id = 'a' AND t.id = o.id",
-    "SELECT 1 FROM t WHERE (t.tenant_id, t.id) > ('a', uuidv)",
-    "SELECT 1 FROM t WHERE t.tenant_id = 'a' AND (t.seen, t.id) > (now()::date, uuidv)",
-    "SELECT 1 FROM t WHERE t.tenant_id = 'a' AND t.id = ANY (ARRAY[uuidv])",
-    "SELECT 1 FROM t WHERE t.tenant_id = 'a' AND t.seen IS NULL",
-    "SELECT 1 FROM t AS a JOIN t AS b USING (tenant_id, id) WHERE tenant_id = 'a' AND id = uuidv",
-    "SELECT 1 FROM pg_class",
-    "SELECT 1",
-]
-WIDE = [
-    "SELECT 1 FROM t",
-    "SELECT 1 FROM t WHERE t.tenant_id = 'a'",
-    "SELECT 1 FROM t WHERE t.id = uuidv",
-    "SELECT 1 FROM t WHERE t.tenant_id = 'a' AND t.kind = 'x'",
-    "SELECT 1 FROM t WHERE t.tenant_id = 'a' AND t.id <> uuidv",
-    "SELECT 1 FROM t WHERE lower(t.kind) = 'x'",
-    "SELECT 1 FROM coins WHERE coins.name = 'Euro'",
-    "SELECT 1 FROM coins WHERE coins.code || 'x' = 'EURx'",
-    "SELECT 1 FROM coins WHERE 'EURx' = coins.code || 'x'",
-    "DELETE FROM coins",
-]
-UUID_VALUE = "'01890a5d-ac96-774b-bcce-b302099a8057'::uuid"
-
-
-def plan_findings(world: Checked, text: str) -> list[str]:
-    text = text.replace("uuidv", UUID_VALUE)
-    kind = "write" if "UPDATE" in text or "DELETE" in text else "read"
-    returns = "one" if kind == "read" else "count"
-    return world.findings(f"{text};", kind=kind, returns=returns, plans=True)
-
-
-@pytest.mark.parametrize("text", NARROW)
-def test_a_statement_that_an_index_serves_has_no_finding(world: Checked, text: str) -> None:
-    """AQ7: from tenant_id and one column on, or by a whole unique index."""
-    assert plan_findings(world, text) == []
-
-
-@pytest.mark.parametrize("text", WIDE)
-def test_a_statement_that_reads_more_is_found(world: Checked, text: str) -> None:
-    """AQ7."""
-    (found,) = plan_findings(world, text)
-    assert found.endswith("is read by no index from tenant_id and one column on (AQ7)")
-
-
-def test_a_header_may_allow_to_read_a_tenant_or_all(world: Checked) -> None:
-    """AQ7: scan."""
-    tenant = "SELECT 1 FROM t WHERE t.tenant_id = 'a'"
-    assert plan_findings(world, f"-- scan: tenant\n{tenant}") == []
-    assert plan_findings(world, "-- scan: tenant\nSELECT 1 FROM t") != []
-    assert plan_findings(world, "-- scan: all\nSELECT 1 FROM t") == []
-    assert sql_files.load("t/s0", world._directory).scan == "tenant"
