@@ -1,7 +1,8 @@
 """One connection to Redis a thread, with explicit limits: no pool, no retry, no second trip.
 
-Measured: a SET costs 13 us of CPU, against 26 by `execute_command` and 50 by `set` of redis.Redis,
-whose pool, retry and reply callbacks do nothing for a thread with one call under way at most.
+Measured side by side over a Unix socket: a SET costs 16 us of CPU, breaker and counter included,
+against 33 by `execute_command` and 40 by `set` of redis.Redis, whose pool, retry and reply
+callbacks do nothing for a thread with one call under way at most.
 """
 
 from __future__ import annotations
