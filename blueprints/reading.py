@@ -176,9 +176,13 @@ class Query:
         properties = model.model_json_schema()["properties"]
         self._kinds = {name: schema.get("type") for name, schema in properties.items()}
         self._model = model
+        self._of_nothing = self._read([])  # Most requests have no query: it is read once.
 
     def read(self, pairs: list[tuple[str, str]]) -> tuple[Model | None, list[Fault]]:
         """Return the model, or all faults by parameter (AE6)."""
+        return self._read(pairs) if pairs else self._of_nothing
+
+    def _read(self, pairs: list[tuple[str, str]]) -> tuple[Model | None, list[Fault]]:
         wrong, members = _gathered(pairs, self._kinds)
         try:
             read = self._model.model_validate_json(to_json(members))
