@@ -297,6 +297,25 @@ def test_no_root_name_hides_another_module() -> None:
     assert root & (installed | set(sys.stdlib_module_names)) == set()
 
 
+# --- The table for people -----------------------------------------------------------------------
+
+
+def written(key: str, row: Row) -> str:
+    """Return a row of the table as docs/architecture.md shows it."""
+    columns = (row.may, row.types, row.owns, row.never)
+    shown = ["anything" if column == ANY else column for column in columns]
+    return f"| `{key}` | {' | '.join(shown)} |"
+
+
+def test_the_table_is_the_one_of_the_document() -> None:
+    """AT6: docs/architecture.md shows the same rows, in the same order."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    head = "| files | of the project | for types | libraries | never |\n|---|---|---|---|---|\n"
+    assert text.count(head) == 1
+    shown = text.partition(head)[2].partition("\n\n")[0].splitlines()
+    assert shown == [written(key, row) for key, row in TABLE.items()]
+
+
 # --- SQL files and repo functions (AI8) ---------------------------------------------------------
 
 
