@@ -7,7 +7,7 @@ SELECT
     k.key_hash,
     'key:' || k.principal_id::text AS subject,
     k.scopes,
-    k.allowed_cidrs::text [] AS allowed_cidrs,
+    k.allowed_cidrs::text[] AS allowed_cidrs,
     t.status = 'active' AS tenant_active
 FROM api_keys AS k
 INNER JOIN tenants AS t ON k.tenant_id = t.tenant_id

@@ -21,8 +21,8 @@ created AS (
         :'principal_id'::uuid,
         :'name'::text,
         :'key_hash'::bytea,
-        :'scopes'::text [],
-        :'allowed_cidrs'::text []::cidr [],
+        :'scopes'::text[],
+        :'allowed_cidrs'::text[]::cidr[],
         :'subject'::text,
         :'expires_at'::timestamptz
     FROM owner AS o
@@ -48,7 +48,7 @@ SELECT
     c.principal_id,
     c.name,
     c.scopes,
-    c.allowed_cidrs::text [] AS allowed_cidrs,
+    c.allowed_cidrs::text[] AS allowed_cidrs,
     c.created_at,
     c.expires_at,
     c.last_used_at,

@@ -8,7 +8,7 @@ SELECT
     k.principal_id,
     k.name,
     k.scopes,
-    k.allowed_cidrs::text [] AS allowed_cidrs,
+    k.allowed_cidrs::text[] AS allowed_cidrs,
     k.created_at,
     k.expires_at,
     k.last_used_at,

@@ -51,7 +51,7 @@ SELECT
     target.principal_id,
     target.name,
     target.scopes,
-    target.allowed_cidrs::text [] AS allowed_cidrs,
+    target.allowed_cidrs::text[] AS allowed_cidrs,
     target.created_at,
     target.expires_at,
     target.last_used_at,

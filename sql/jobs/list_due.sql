@@ -6,7 +6,7 @@ SELECT j.job
 FROM jobs AS j
 WHERE
     j.tenant_id = '-'
-    AND j.job = ANY(:'jobs'::text[])
+    AND j.job = any(:'jobs'::text[])
     AND NOT j.paused
     AND j.next_run_at <= now()
     AND (j.lease_until IS NULL OR j.lease_until <= now())

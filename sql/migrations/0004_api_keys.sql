@@ -9,9 +9,9 @@ CREATE TABLE api_keys (
     principal_id uuid NOT NULL,
     name text NOT NULL,
     key_hash bytea NOT NULL,
-    scopes text [] NOT NULL,
+    scopes text[] NOT NULL,
     -- NULL: from anywhere. An empty list would mean nowhere, which revoking says better.
-    allowed_cidrs cidr [],
+    allowed_cidrs cidr[],
     created_by text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz,

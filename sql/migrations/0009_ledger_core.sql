@@ -98,7 +98,7 @@ CREATE TABLE ledger_transactions (
     CONSTRAINT ledger_transactions_legs_check CHECK (
         cardinality(debit_accounts) = cardinality(amounts)
         AND cardinality(credit_accounts) = cardinality(amounts)
-        AND 0 < ALL (amounts)
+        AND 0 < all(amounts)
     )
 );
 -- The order of log, feed and seal.

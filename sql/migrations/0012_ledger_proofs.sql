@@ -23,7 +23,7 @@ CREATE TABLE ledger_leaves (
     CONSTRAINT ledger_leaves_tx_key UNIQUE (tenant_id, tx_id)
 );
 
-CREATE TABLE ledger_tiles (
+CREATE TABLE ledger_tiles (  -- noqa: PRS
     tenant_id text COLLATE "C" NOT NULL,
     level smallint NOT NULL,
     n bigint NOT NULL,

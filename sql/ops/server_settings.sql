@@ -6,5 +6,5 @@ SELECT
     s.name,
     s.setting
 FROM pg_settings AS s
-WHERE s.name = ANY(:'names'::text[])
+WHERE s.name = any(:'names'::text[])
 ORDER BY s.name;

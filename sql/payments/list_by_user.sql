@@ -39,8 +39,8 @@ edge AS (
         AND (p.created_at, p.id) < (:'before_at'::text::timestamptz, :'before_id'::uuid)
         AND (SELECT count(*) FROM page) < :'row_limit'::bigint
     ORDER BY p.created_at DESC, p.id DESC
-    OFFSET :'scan_rows'::bigint - 1
     LIMIT 1
+    OFFSET (:'scan_rows'::bigint - 1)
 )
 SELECT page.payment, page.created_at, page.id FROM page
 UNION ALL
