@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
@@ -37,6 +38,10 @@ class Finding(Exception):
 
 class LeaseLost(Exception):
     """Another worker has taken the job over."""
+
+
+class Stopped(Exception):
+    """The worker ends: the batch under way is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +86,8 @@ class Run:
     batch_max: int
     rows: int = 0
     began: float = field(default_factory=time.monotonic)
+    # Renews the lease and the deadline, as each batch does at its end; LeaseLost.
+    keep: Callable[[], None] = lambda: None
 
     @property
     def batch(self) -> int:
@@ -93,6 +100,12 @@ class Run:
         """Tell whether no further batch may begin."""
         late = self.ask.max_s is not None and time.monotonic() - self.began >= self.ask.max_s
         return late or self.batch <= 0 or self.stop.is_set()
+
+    def go_on(self) -> None:
+        """To be called now and then within a batch of many seconds; raises what ends it."""
+        self.keep()
+        if self.stop.is_set():
+            raise Stopped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,21 +230,24 @@ class Jobs:
     def _run_claimed(self, job: Job, run: Run, token: UUID, *, forced: bool) -> Outcome | None:
         """Claim, run, finish; a run that only counts takes no lease."""
         if run.ask.dry_run:
-            return self._attempt(job, run, None)
+            return self._attempt(job, run)
         failures = self._claim(job.name, token, forced=forced)
         if failures is None:
             return None
-        outcome = self._attempt(job, run, token)
+        run.keep = partial(self._renew, job.name, token)
+        outcome = self._attempt(job, run)
         self._finish(job, token, outcome, failures)
         self._tell(outcome, run)
         return outcome
 
-    def _attempt(self, job: Job, run: Run, token: UUID | None) -> Outcome:
+    def _attempt(self, job: Job, run: Run) -> Outcome:
         """Run the batches; whatever goes wrong is an outcome."""
         outcome, error, is_finding = "ok", None, False
         try:
-            if not self._batches(job, run, token):
+            if not self._batches(job, run):
                 outcome = "partial"
+        except Stopped:
+            outcome = "partial"
         except LeaseLost:
             outcome = "lost"
         except Exception as caught:  # noqa: BLE001  # Kept in the row, and tried again later.
@@ -240,14 +256,12 @@ class Jobs:
             job=job.name, outcome=outcome, rows=run.rows, error=error, is_finding=is_finding
         )
 
-    def _batches(self, job: Job, run: Run, token: UUID | None) -> bool:
+    def _batches(self, job: Job, run: Run) -> bool:
         """Tell whether the job came to its end."""
         began = time.monotonic()
         for changed in job.work(run):
             run.rows += changed
-            current().deadline = self._deadline()
-            if token is not None:
-                self._renew(job.name, token)
+            run.keep()
             if run.is_over:
                 return False
             took_s = time.monotonic() - began
@@ -294,6 +308,7 @@ class Jobs:
             )
 
     def _renew(self, name: str, token: UUID) -> None:
+        current().deadline = self._deadline()
         with self._db.write() as conn:
             lease_ms = self._settings.lease_s * 1000
             if not rows.renew(conn, job=name, lease_token=token, lease_ms=lease_ms):

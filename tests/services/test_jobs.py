@@ -325,6 +325,41 @@ def test_a_signal_ends_the_run_after_its_batch(db: Database) -> None:
     assert (outcome.outcome, outcome.rows) == ("partial", 2)
 
 
+def test_a_signal_ends_a_batch_of_many_seconds_where_it_allows(db: Database) -> None:
+    """OS4: a verification of all books takes longer than a stop may."""
+    stop = threading.Event()
+    got: list[str] = []
+
+    def work(run: Run) -> Iterator[int]:
+        run.go_on()
+        got.append("on")
+        stop.set()
+        run.go_on()
+        got.append("too far")
+        yield 1
+
+    outcome = made(db, job("count", work)).run("count", Ask(), stop)
+    assert outcome is not None
+    assert (outcome.outcome, got) == ("partial", ["on"])
+
+
+def test_a_batch_of_many_seconds_keeps_its_lease(db: Database, sql: Callable[..., Any]) -> None:
+    """OJ2."""
+    until: list[Any] = []
+
+    def work(run: Run) -> Iterator[int]:
+        for _number in range(2):
+            until.append(sql("SELECT lease_until FROM jobs")[0][0])
+            run.go_on()
+        sql("UPDATE jobs SET lease_token = gen_random_uuid()")
+        run.go_on()
+        yield 1
+
+    outcome = made(db, job("count", work)).run("count", Ask())
+    assert outcome is not None
+    assert (outcome.outcome, until) == ("lost", sorted(set(until)))
+
+
 def test_a_long_batch_is_followed_by_a_pause_as_long(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
