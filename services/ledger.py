@@ -62,7 +62,7 @@ class Ledger:
             rows: list[Any] = (
                 ledger.get_balance(conn, **account)
                 if as_of is None
-                else ledger.get_balance_as_of(conn, **account, as_of=_text(as_of))
+                else ledger.get_balance_as_of(conn, **account, as_of=utc_text(as_of))
             )
         _only_one(len(rows))
         # What was reserved then is not known: only posted balances are kept with each entry.
@@ -106,8 +106,8 @@ class Ledger:
         limit: int,
         position: list[Any] | None,
     ) -> list[EntryRow]:
-        since = _text(filters.posted_gte) if filters.posted_gte else "-infinity"
-        until = _text(filters.posted_lt) if filters.posted_lt else "infinity"
+        since = utc_text(filters.posted_gte) if filters.posted_gte else "-infinity"
+        until = utc_text(filters.posted_lt) if filters.posted_lt else "infinity"
         forwards = filters.order == "asc"
         start, end = (since, until) if forwards else (until, since)
         at, version, stripe = position or (start, 0, NO_STRIPE if forwards else -1)
@@ -173,7 +173,7 @@ def _columns(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__slots__}
 
 
-def _text(moment: datetime) -> str:
+def utc_text(moment: datetime) -> str:
     """Return the moment for PostgreSQL, which takes no offset of 16 hours or more, as UTC."""
     try:
         return moment.astimezone(UTC).isoformat()
