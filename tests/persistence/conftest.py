@@ -73,6 +73,7 @@ class Migrations:
 
     def command(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start `flask migrate` with these arguments on this folder and database."""
+        (self.folder.parent / "grants.sql").write_text("SELECT 1;", "utf-8")
         program = "from commands.migrate import migrate; migrate()"
         place = ("--folder", str(self.folder), "--database-url", self.url)
         return subprocess.Popen(
