@@ -23,6 +23,8 @@ from commands.database import opened_database
 from persistence.checks import broken_rows
 from services.job_catalogue import catalogue
 from services.jobs import Ask, Jobs, JobSettings, Outcome
+from services.replay import RunBy
+from version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,8 +52,10 @@ def make_jobs(config: Config, db: Database) -> Jobs:
         threads=config.worker_threads,
         deadline_ms=config.request_deadline_ms,
     )
-    holder = f"{socket.gethostname()}:{os.getpid()}"
-    return Jobs(db, catalogue(db, partial(broken_rows, db)), settings, holder)
+    host = socket.gethostname()
+    by = RunBy(actor="job:verify-ledger", host=host, app_version=VERSION)
+    jobs = catalogue(db, partial(broken_rows, db), by)
+    return Jobs(db, jobs, settings, f"{host}:{os.getpid()}")
 
 
 @contextlib.contextmanager

@@ -9,35 +9,47 @@ from observability import log
 from repos import jobs as rows
 from repos import tenants
 from services.jobs import Finding, Job
+from services.replay import Replay, ReplayAsk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from persistence.db import Database
     from services.jobs import Run
+    from services.replay import RunBy
 
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 def catalogue(
-    db: Database, look: Callable[[], Iterator[tuple[str, int]]], *others: Job
+    db: Database, look: Callable[[], Iterator[tuple[str, int]]], by: RunBy
 ) -> tuple[Job, ...]:
-    """Return all jobs. `look()` yields each invariant with the number of rows that break it."""
-    cleanup = Job(name="idempotency-cleanup", every_ms=HOUR_MS, work=partial(clean_up_keys, db))
-    check = Job(
-        name="check-invariants",
-        every_ms=HOUR_MS,
-        work=lambda _: check_invariants(look()),
-        is_long=True,
+    """Return all jobs.
+
+    `look()` yields each invariant with the number of rows that break it; `by` names this process
+    in the audit rows of a verification.
+    """
+    return (
+        Job(name="idempotency-cleanup", every_ms=HOUR_MS, work=partial(clean_up_keys, db)),
+        Job(
+            name="check-invariants",
+            every_ms=HOUR_MS,
+            work=lambda _: check_invariants(look()),
+            is_long=True,
+        ),
+        Job(
+            name="verify-ledger",
+            every_ms=DAY_MS,  # From the first entry on, so not each hour.
+            work=partial(verify_ledger, Replay(db), by, db),
+            is_long=True,
+        ),
     )
-    return (cleanup, check, *others)
 
 
 def clean_up_keys(db: Database, run: Run) -> Iterator[int]:
     """Delete expired idempotency keys, tenant by tenant, oldest first (K10)."""
-    with db.read() as conn:
-        named = [row.tenant_id for row in tenants.list_all(conn)]
-    for tenant_id in [run.ask.tenant_id] if run.ask.tenant_id else named:
+    for tenant_id in _tenants(db, run):
         if run.ask.dry_run:
             with db.read() as conn:
                 yield rows.count_expired_keys(conn, tenant_id=tenant_id)
@@ -60,3 +72,24 @@ def check_invariants(found: Iterator[tuple[str, int]]) -> Iterator[int]:
         yield count
     if broken:
         raise Finding(", ".join(broken))
+
+
+def verify_ledger(replay: Replay, by: RunBy, db: Database, run: Run) -> Iterator[int]:
+    """Replay the books, a tenant a batch; raises Finding if one is not what its entries say."""
+    wrong: list[str] = []
+    for tenant_id in _tenants(db, run):
+        ask = ReplayAsk(tenant_id=tenant_id)
+        (report,) = replay.run(ask, by, lambda _what, _done, _all: run.go_on()).tenants
+        if report.mismatches:
+            wrong.append(f"{tenant_id} {report.verdict} ({report.mismatches})")
+            log.error("ledger.wrong", verdict=report.verdict, mismatches=report.mismatches)
+        yield report.mismatches
+    if wrong:
+        raise Finding(", ".join(wrong))
+
+
+def _tenants(db: Database, run: Run) -> list[str]:
+    if run.ask.tenant_id:
+        return [run.ask.tenant_id]
+    with db.read() as conn:
+        return [row.tenant_id for row in tenants.list_all(conn)]

@@ -54,12 +54,14 @@ def test_jobs_are_listed_with_their_last_run(run: Callable[..., Result]) -> None
     assert [line.split()[:2] for line in lines] == [
         ["check-invariants", "waits"],
         ["idempotency-cleanup", "waits"],
+        ["verify-ledger", "waits"],
     ]
     assert all("last ok, 0 rows" in line for line in lines)
     found = json.loads(run(jobs_group, "list", "--json").stdout)["jobs"]
     assert {row["job"]: row["outcome"] for row in found} == {
         "check-invariants": "ok",
         "idempotency-cleanup": "ok",
+        "verify-ledger": "ok",
     }
     assert found[0]["next_run_at"].endswith("Z")
 
@@ -79,7 +81,7 @@ def test_an_unknown_job_is_exit_2_and_the_known_ones_are_named(
 ) -> None:
     done = run(jobs_group, *arguments)
     assert done.exit_code == 2
-    assert "There are: check-invariants, idempotency-cleanup." in done.stderr
+    assert "There are: check-invariants, idempotency-cleanup, verify-ledger." in done.stderr
     assert run(worker, "--jobs", "check-invariants,x").exit_code == 2
 
 
@@ -153,12 +155,12 @@ def test_a_worker_runs_what_is_due_and_ends_by_a_signal(
     """OS4: its batch ends, then it does, with 0; the old handler is back."""
     before = signal.getsignal(signal.SIGTERM)
 
-    def stop_when_both_ran() -> None:
+    def stop_when_all_ran() -> None:
         query = "SELECT count(*) FROM jobs WHERE outcome = 'ok'"
-        if wait_until(lambda: sql(database, query) == [(2,)], 20):
+        if wait_until(lambda: sql(database, query) == [(3,)], 20):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    thread = threading.Thread(target=stop_when_both_ran)
+    thread = threading.Thread(target=stop_when_all_ran)
     thread.start()
     assert run(worker).exit_code == 0
     thread.join()

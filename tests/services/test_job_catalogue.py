@@ -12,6 +12,8 @@ from persistence.checks import broken_rows
 from persistence.db import Database, DbSettings
 from services.job_catalogue import catalogue
 from services.jobs import Ask, Finding, Jobs, JobSettings
+from services.replay import RunBy
+from tests.book import TENANT, Book
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +38,7 @@ def sql(database: str) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
         yield execute
 
 
+BY = RunBy(actor="job:verify-ledger", host="here", app_version="0.0.1")
 KEY = """
     INSERT INTO idempotency_keys (tenant_id, scope, key, operation, fingerprint,
         fingerprint_version, kind, request_id, created_at, expires_at)
@@ -46,7 +49,7 @@ KEY = """
 
 
 def cleaner(db: Database) -> Jobs:
-    return Jobs(db, catalogue(db, lambda: iter([])), JobSettings(), "here:1")
+    return Jobs(db, catalogue(db, lambda: iter([]), BY), JobSettings(), "here:1")
 
 
 def left(sql: Callable[..., Any]) -> list[tuple[str, int]]:
@@ -101,7 +104,7 @@ def test_a_key_that_is_being_taken_over_is_left_alone(
 
 
 def checking(db: Database, root: Path) -> Jobs:
-    return Jobs(db, catalogue(db, lambda: broken_rows(db, root)), JobSettings(), "here:1")
+    return Jobs(db, catalogue(db, lambda: broken_rows(db, root), BY), JobSettings(), "here:1")
 
 
 def rule(root: Path, name: str, query: str) -> None:
@@ -135,3 +138,36 @@ def test_invariants_that_hold_are_a_success(db: Database, tmp_path: Path) -> Non
     outcome = checking(db, tmp_path).run("check-invariants", Ask())
     assert outcome is not None
     assert (outcome.outcome, outcome.rows) == ("ok", 0)
+
+
+def test_books_that_are_right_are_a_success(
+    db: Database, database_owner: str, sql: Callable[..., Any]
+) -> None:
+    """Section 9: every tenant's, and the audit rows say who looked."""
+    with Book(database_owner) as book:
+        book.open("bank", side=-1)
+        book.open("users:a")
+        book.post(("bank", "users:a", 97))
+    outcome = cleaner(db).run("verify-ledger", Ask())
+    assert outcome is not None
+    assert (outcome.outcome, outcome.rows) == ("ok", 0)
+    runs = sql("SELECT DISTINCT actor, verdict FROM ledger_replay_runs")
+    assert runs == [("job:verify-ledger", "clean")]
+
+
+def test_a_wrong_book_is_an_alarm(db: Database, database_owner: str) -> None:
+    """Section 9: its tenant, how bad it is, how much is wrong."""
+    change = "UPDATE ledger_balances SET version = version {} WHERE debits_posted > 0"
+    with Book(database_owner) as book:
+        book.open("bank", side=-1)
+        book.open("users:a")
+        book.post(("bank", "users:a", 97))
+        book.run(change.format("+ 1"))
+        with capture_logs() as lines:
+            outcome = cleaner(db).run("verify-ledger", Ask(tenant_id=TENANT))
+        book.run(change.format("- 1"))
+    assert outcome is not None
+    assert (outcome.outcome, outcome.is_finding) == ("failed", True)
+    assert outcome.error == f"Finding: {TENANT} projection (1)"
+    alarms = [line for line in lines if line["event"] == "ledger.wrong"]
+    assert [(line["verdict"], line["mismatches"]) for line in alarms] == [("projection", 1)]
