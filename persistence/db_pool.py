@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -111,10 +112,8 @@ class Connections:
 
     def connect(self) -> DeadlineConnection:
         """Return a new connection outside of the pool; raises DatabaseUnavailable."""
-        try:
+        with suppress(psycopg.OperationalError):
             return self._connect()
-        except psycopg.OperationalError:
-            pass
         try:
             return self._connect()
         except psycopg.OperationalError as exc:
@@ -199,5 +198,9 @@ class Connections:
 
     def _connect(self) -> DeadlineConnection:
         raw = DeadlineConnection.connect(self.url, **self._connect_arguments())
-        configure(raw, self.settings)
+        try:
+            configure(raw, self.settings)
+        except psycopg.Error:
+            raw.close()
+            raise
         return raw

@@ -7,6 +7,7 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from errors import AppError, DatabaseBusy, DatabaseUnavailable, DeadlineExceeded
@@ -167,6 +168,13 @@ def test_a_pool_that_has_given_up_begins_anew(world: World) -> None:
 
     assert wait_until(served, PATIENCE_S)
     assert pool.closed
+
+
+def test_a_connection_that_takes_no_settings_is_closed(world: World) -> None:
+    """What stays open would be a ResourceWarning, which fails the test."""
+    database = world.database(client_check_interval_ms=-1)
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        database.snapshot().__enter__()
 
 
 def test_a_closed_database_is_unavailable(world: World) -> None:
