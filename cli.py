@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from commands.auth import api_keys, tenants, users
 from commands.config import check_config
 from commands.currencies import currencies
+from commands.demo import demo_command
+from commands.errors import errors_page
 from commands.jobs import idempotency_cleanup, jobs_group, worker
 from commands.migrate import migrate
 from commands.openapi import openapi
+from commands.replay import replay_ledger
 from commands.serve import serve_command
 from commands.servers import servers_group
 from commands.sql import check_sql
@@ -22,10 +25,13 @@ ALL = (
     check_config,
     check_sql,
     currencies,
+    demo_command,
+    errors_page,
     idempotency_cleanup,
     jobs_group,
     migrate,
     openapi,
+    replay_ledger,
     serve_command,
     servers_group,
     tenants,
