@@ -6,19 +6,40 @@ payment, and can make what no command makes yet (holds, stripes, forced transact
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 import psycopg
+from psycopg import sql
+
+from persistence.embedded_postgres import OWNER_ROLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 TENANT = "acme"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+
+
+@contextlib.contextmanager
+def unchecked_clone(admin: psycopg.Connection[Any], template: str) -> Iterator[str]:
+    """Yield the name of a clone to tamper with: nobody asks for its invariants afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    parts = {
+        "name": sql.Identifier(name),
+        "owner": sql.Identifier(OWNER_ROLE),
+        "template": sql.Identifier(template),
+    }
+    create = "CREATE DATABASE {name} OWNER {owner} TEMPLATE {template} STRATEGY WAL_LOG"
+    admin.execute(sql.SQL(create).format(**parts))
+    try:
+        yield name
+    finally:
+        admin.execute(sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**parts))
 
 
 class Book:

@@ -6,20 +6,20 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from errors import NotFound, ValidationFailed
 from persistence.db import Database, DbSettings
 from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE
 from services import replay_book
 from services.replay import LEVELS, Replay, ReplayAsk, RunBy
-from tests.book import START, TENANT, Book
+from tests.book import START, TENANT, Book, unchecked_clone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
+
+    import psycopg
 
     from services.replay_report import Report
     from tests.conftest import PostgresServer
@@ -29,18 +29,9 @@ CLOCK = datetime(2027, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def scratch(
-    postgres: PostgresServer, admin: psycopg.Connection[Any], template: str
-) -> Iterator[str]:
-    """Name of a clone whose invariants nobody checks afterwards: it will be tampered with."""
-    name = f"test_{uuid.uuid4().hex}"
-    admin.execute(
-        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY WAL_LOG").format(
-            sql.Identifier(name), sql.Identifier(OWNER_ROLE), sql.Identifier(template)
-        )
-    )
-    yield name
-    admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+def scratch(admin: psycopg.Connection[Any], template: str) -> Iterator[str]:
+    with unchecked_clone(admin, template) as name:
+        yield name
 
 
 @pytest.fixture
