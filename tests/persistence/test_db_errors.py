@@ -28,7 +28,7 @@ def test_every_trouble_has_a_rule_in_every_mode(mode: Mode) -> None:
     [
         (["53000", "53100", "53200", "53300", "53400", "25006"], Trouble.REFUSED),
         (["57P01", "57P02", "57P03", "08000", "08006", "58030", "XX000"], Trouble.LOST),
-        (["57014", "25P03"], Trouble.CANCELLED),
+        (["57014", "25P03", "25P04"], Trouble.CANCELLED),
         (["40001", "40P01"], Trouble.CONFLICT),
         (["55P03"], Trouble.LOCKED),
         (["0A000"], Trouble.STALE_PLAN),

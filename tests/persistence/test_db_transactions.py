@@ -180,16 +180,19 @@ def test_a_commit_that_hangs_is_unknown(world: World) -> None:
 
 
 def test_a_transaction_that_is_late_is_not_committed(world: World) -> None:
-    """Section 5: COMMIT was not sent, so nothing was changed."""
+    """Section 5: COMMIT was not sent, so nothing was changed; nor is ROLLBACK waited for."""
     insert = insert_into(world)
+    used = []
 
     def work() -> None:
         with world.database().transaction() as conn:
             insert.count(conn, id=1)
             assert conn._raw is not None
             conn._raw.deadline = monotonic()
+            used.append(conn._raw)
 
     assert_raises(DeadlineExceeded, work)
+    assert used[0].closed
     assert world.sql("SELECT * FROM t") == []
 
 
@@ -230,7 +233,10 @@ def test_a_constraint_checked_at_commit_is_its_code(world: World) -> None:
 
 @pytest.mark.parametrize("limit", ["idle_transaction_timeout_ms", "transaction_timeout_ms"])
 def test_a_transaction_open_for_too_long_had_no_effect(world: World, limit: str) -> None:
-    """Section 5: 25P03 and, from PostgreSQL 17 on, 25P04: the server rolled it back."""
+    """Section 5: 25P03 and, from PostgreSQL 17 on, 25P04: the server rolled it back.
+
+    Now and then its last word is lost with the connection (measured: 2 of 300).
+    """
     insert = insert_into(world)
     settings: dict[str, Any] = {"lock_timeout_ms": 10, "statement_timeout_ms": 20, limit: 30}
     if world.other.info.server_version < 170000:
@@ -245,7 +251,8 @@ def test_a_transaction_open_for_too_long_had_no_effect(world: World, limit: str)
                 pass
             insert.count(conn, id=2)
 
-    assert_raises(DeadlineExceeded, work)
+    with pytest.raises((DeadlineExceeded, DatabaseUnavailable)):
+        work()
     assert world.sql("SELECT * FROM t") == []
 
 
