@@ -136,11 +136,15 @@ def on_exit(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Begin to connect, so that no first request has to wait for it (AC6)."""
-    worker.wsgi.extensions["strongroom"].db.open()
+    held = worker.wsgi.extensions["strongroom"]
+    held.db.open()
+    held.kv.open()
 
 
 def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it with both.
     """Give the connections back after the last request."""
     application = getattr(worker, "wsgi", None)
     if application is not None:  # Else it could not be loaded.
-        application.extensions["strongroom"].db.close()
+        held = application.extensions["strongroom"]
+        held.kv.close()
+        held.db.close()

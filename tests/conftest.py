@@ -21,6 +21,7 @@ import pytest
 import redis
 from psycopg import sql
 
+import observability
 from persistence.embedded import EmbeddedServers, EmbeddedSettings
 from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE, SUPERUSER, make_roles
 from persistence.migrator import MigrationSettings, apply_all
@@ -80,6 +81,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.skipped:
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture(autouse=True)
+def fresh_context() -> None:
+    """Forget the deadline and the counters that an earlier test left in this thread."""
+    observability.begin(observability.Context())
 
 
 # --- Servers ------------------------------------------------------------------------------------
