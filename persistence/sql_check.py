@@ -37,12 +37,6 @@ PYTHON_TYPES: dict[str, tuple[Any, ...]] = {
     "interval": (timedelta,),
     "json": _JSON,
     "jsonb": _JSON,
-    "text[]": (list[str],),
-    "bigint[]": (list[int],),
-    "integer[]": (list[int],),
-    "smallint[]": (list[int],),
-    "boolean[]": (list[bool],),
-    "uuid[]": (list[UUID],),
 }
 # Repos import types for their annotations only, so the names are missing at run time.
 _NAMES = {"UUID": UUID, "date": date, "datetime": datetime, "timedelta": timedelta}
@@ -117,6 +111,9 @@ def _column_fault(column: Column, wanted: Any, present: frozenset[str]) -> str |
 def _holds(wanted: Any, type_: str) -> bool:
     kinds = [each for each in typing.get_args(wanted) if each is not type(None)]
     kind = kinds[0] if _is_optional(wanted) else wanted
+    if type_.endswith("[]"):
+        elements = typing.get_args(kind) if typing.get_origin(kind) is list else ()
+        return len(elements) == 1 and _holds(elements[0], type_.removesuffix("[]"))
     if type_ in {"json", "jsonb"}:
         kind = typing.get_origin(kind) or kind
     return kind in PYTHON_TYPES.get(type_, ())

@@ -139,8 +139,11 @@ def test_a_read_that_hangs_ends_at_the_deadline(world: World) -> None:
         first = pid.one(conn)
     proxy.mute.set()
     world.context.deadline = monotonic() + 0.2
-    with pytest.raises(DeadlineExceeded) as raised, database.read() as conn:
-        pid.one(conn)
+    with database.read() as conn:
+        with pytest.raises(DeadlineExceeded) as raised:
+            pid.one(conn)
+        assert conn._raw is not None
+        assert conn._raw.closed
     assert monotonic() >= world.context.deadline
     assert raised.value.headers == {"Retry-After": "1"}
     proxy.mute.clear()

@@ -70,6 +70,8 @@ def test_a_statement_that_agrees_has_no_finding(world: CheckedWorld) -> None:
         ("'{}'::jsonb", dict),
         ("'{}'::jsonb", Any),
         ("'{1}'::bigint[]", list[int]),
+        ("'{x,NULL}'::text[]", list[str | None]),
+        ("NULL::text[]", list[str] | None),
         ("NULL::text", str | None),
     ],
 )
@@ -91,6 +93,8 @@ def test_json_is_a_dict_a_list_or_anything(world: CheckedWorld) -> None:
         ("SELECT sum(1::bigint) AS a;", int, "column a is numeric"),
         ("SELECT 1 AS a;", str, "column a is integer, its row type says <class 'str'>"),
         ("SELECT pg_current_xact_id() AS a;", int, "column a is xid8"),
+        ("SELECT '{1}'::bigint[] AS a;", list[str], "column a is bigint[]"),
+        ("SELECT '{1}'::bigint[] AS a;", list, "column a is bigint[]"),
         ("SELECT seen FROM t;", Row, "its columns are ['seen'], its row type has ['id', 'seen']"),
         ("SELECT seen, id FROM t;", Row, "its columns are ['seen', 'id']"),
         ("SELECT 1 AS a, 2 AS b;", int, "its columns are ['a', 'b'], its row type has ['a']"),
