@@ -59,7 +59,7 @@ TABLE = {
     "cli.py": Row(may="commands", types="flask"),
     # What a service returns may be a row of a repo: a command names its type, and asks no repo.
     "commands/": Row(
-        may="commands services persistence config errors observability",
+        may="commands services persistence config errors observability version",
         types="repos",
         owns="click pydantic",
     ),

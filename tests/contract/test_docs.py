@@ -1,0 +1,372 @@
+"""What documents list is what is there, and what README shows is what one sees (AT6)."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+from werkzeug.serving import make_server
+
+import cli
+import errors
+from config import Config
+from services.job_catalogue import catalogue
+from tests import rules
+from tests.contract.tree import ROOT, files, name, sources, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.world import World
+
+PAGES = [name(path) for path in files("*.md")]
+README = (ROOT / "README.md").read_text("utf-8")
+# Upper-case words in code spans that are no settings of the service.
+OTHER_NAMES = {
+    "BEGIN", "CHANGELOG", "COMMIT", "CONCURRENTLY", "FILE", "GET", "ID", "KEY", "NAME", "NAME_FILE",
+    "OR", "POST", "README", "ROLLBACK", "SET", "TEST_DATABASE_URL", "TEST_PG_MAJOR",
+    "TEST_REDIS_URL", "URL", "USER_ID", "WHERE",
+}  # fmt: skip
+
+
+def text(page: str) -> str:
+    """Return a page."""
+    return (ROOT / page).read_text("utf-8")
+
+
+def spans(page: str) -> list[str]:
+    """Return its code spans; blocks of code are not among them."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text(page), flags=re.DOTALL))
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Return its blocks of code in one language."""
+    fences = text(page).split("\n```")
+    return [each.partition("\n")[2] for each in fences[1::2] if each.split("\n")[0] == language]
+
+
+# --- README -------------------------------------------------------------------------------------
+
+
+def test_the_two_commands_of_the_readme_are_the_makefiles() -> None:
+    """Section 10: `make run` and `make test`; .ci/run runs the second."""
+    shown = [block.strip() for block in blocks("README.md", "sh")]
+    commands = [block for block in shown if block.startswith("make ")]
+    assert commands == ["make run", "make test"]
+    makefile = text("Makefile")
+    for command in commands:
+        assert re.search(rf"^{command.removeprefix('make ')}: .*## ", makefile, re.MULTILINE)
+    assert f"exec {commands[1]}\n" in text(".ci/run")
+
+
+def test_the_readme_stands_in_its_order() -> None:
+    """Section 10: what it is, run, one capture, test, guarantees, tree, what to read next."""
+    assert re.findall(r"^#+ (.*)", README, re.MULTILINE) == [
+        "Strongroom",
+        "Run it",
+        "Capture a payment",
+        "Test it",
+        "What is guaranteed, and the test that proves it",
+        "The tree",
+        "What to read next",
+    ]
+    assert README.partition("## Run it")[0].count("\n") <= 8
+
+
+def test_each_guarantee_names_a_test_that_exists() -> None:
+    """Section 10."""
+    table = README.partition("proves it\n")[2].partition("\n## ")[0]
+    named = re.findall(r"^\| [^|]+ \| `([^`]+)` \|$", table, re.MULTILINE)
+    assert len(named) > 12
+    for each in named:
+        path, _, function = each.partition("::")
+        defined = [n.name for n in ast.walk(tree(path)) if isinstance(n, ast.FunctionDef)]
+        assert function in defined, each
+
+
+def test_the_tree_of_the_readme_is_all_there_is() -> None:
+    """Section 10: the map has every folder and every module of the root."""
+    shown = blocks("README.md", "")[0]
+    listed = {word.rstrip("/") for line in shown.splitlines() for word in line[:19].split()}
+    folders = {path.relative_to(ROOT).parts[0] for path in files("*") if path.parent != ROOT}
+    modules = {path.name for path in files("*.py") if path.parent == ROOT}
+    assert listed == {each for each in folders if each[0] != "."} | (
+        modules - {"gunicorn.conf.py", "version.py"}
+    )
+
+
+CURL = """\
+#!{python}
+# Stands in for curl where there is none: what the README asks of it.
+import sys, urllib.request
+words, data, headers, method, url = sys.argv[1:], None, {{}}, None, ""
+while words:
+    word = words.pop(0)
+    if word == "-H":
+        key, _, value = words.pop(0).partition(": ")
+        headers[key] = value
+    elif word == "-d":
+        data = words.pop(0).encode()
+    elif word == "-X":
+        method = words.pop(0)
+    elif word != "-sS":
+        url = word
+request = urllib.request.Request(url, data, headers, method=method)
+sys.stdout.write(urllib.request.urlopen(request).read().decode())
+"""
+
+
+@pytest.fixture
+def served(world: World, tmp_path: Path) -> Iterator[Path]:
+    """A folder with the var/demo.json of a service that answers there."""
+    server = make_server("127.0.0.1", 0, world.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    (tmp_path / "var").mkdir()
+    demo = {
+        "url": f"http://127.0.0.1:{server.server_port}",
+        "api_key": world.api_key,
+        "user_id": world.user_id,
+    }
+    (tmp_path / "var" / "demo.json").write_text(json.dumps(demo, indent=1), "utf-8")
+    yield tmp_path
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def paste(lines: str, folder: Path) -> list[str]:
+    """Run shell lines in a folder as they are; return what they print, line by line."""
+    tools = folder / "bin"
+    tools.mkdir(exist_ok=True)
+    if shutil.which("curl") is None:
+        python = shutil.which("python3") or "/usr/bin/env python3"
+        (tools / "curl").write_text(CURL.format(python=python), "utf-8")
+        (tools / "curl").chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", lines],
+        cwd=folder,
+        env={"PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def anonymous(answer: str) -> Any:
+    """Return an answer with ids and times made equal."""
+    plain = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", answer)
+    return json.loads(re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", plain))
+
+
+def test_the_lines_of_the_readme_give_its_answers(served: Path) -> None:
+    """The shell lines work as they are pasted; pasted again they give the same capture."""
+    (lines,) = [block for block in blocks("README.md", "sh") if "curl" in block]
+    capture, balance = paste(lines, served)
+    shown = [anonymous(block) for block in blocks("README.md", "json")]
+    assert [anonymous(capture), anonymous(balance)] == shown
+    again, unmoved = paste(lines, served)
+    assert again == capture
+    assert anonymous(unmoved) == anonymous(balance)
+
+
+# --- What documents list ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """Within the project; what is elsewhere is not asked for."""
+    targets = re.findall(r"\]\(([^)]+)\)", text(page))
+    here = (ROOT / page).parent
+    inner = [target.partition("#")[0] for target in targets if "://" not in target]
+    assert [target for target in inner if target and not (here / target).exists()] == []
+
+
+# What a sentence names that is not there, or not yet: why there is none, or what a run makes.
+ELSEWHERE = {
+    "__init__.py",
+    "common",
+    "utils",
+    "base",
+    "legacy/",
+    "src/strongroom/",
+    "token.py",
+    "http.py",
+}
+MADE = (".venv", "./var", "var/", "VAR_DIR/", "docs/performance.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_exist(page: str) -> None:
+    """AT6: with a star or a <name> in it, something has to fit."""
+    named = {
+        span.partition("::")[0]
+        for span in spans(page)
+        if re.fullmatch(r"[\w./<>*-]+(/|\.(py|sql|md|toml|conf|service|txt))(::\w+)?", span)
+    }
+    paths = {each for each in named if each not in ELSEWHERE and not each.startswith(MADE)}
+    fits = {each: re.sub(r"<\w+>", "*", each).rstrip("/") for each in paths}
+    assert [each for each, pattern in fits.items() if not list(ROOT.glob(pattern))] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_targets_of_make_that_a_page_names_exist(page: str) -> None:
+    """AT6."""
+    said = "\n".join([*spans(page), *blocks(page, "sh")])
+    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"^make ([a-z-]+)", said, re.MULTILINE)) <= targets
+
+
+def commands() -> set[str]:
+    """Return every flask command of ours, with its group."""
+    found = set()
+    for command in cli.ALL:
+        under = command.commands if isinstance(command, click.Group) else {}
+        found |= {f"flask {command.name} {each}" for each in under} or {f"flask {command.name}"}
+    return found
+
+
+def test_operations_lists_every_command() -> None:
+    """AT6: those that exist, and no others."""
+    table = text("docs/operations.md").partition("## All commands")[2]
+    listed = re.findall(r"^\| `(flask [a-z -]+)` \|", table, re.MULTILINE)
+    assert sorted(listed) == sorted(commands())
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_that_a_page_names_exist(page: str) -> None:
+    """AT6: in sentences and in blocks; of a group its name alone is enough."""
+    said = "\n".join([*spans(page), *blocks(page, "sh")])
+    named = {match.strip() for match in re.findall(r"\bflask [a-z-]+(?: [a-z-]+)?", said)}
+    known = commands() | {command.rpartition(" ")[0] for command in commands()}
+    lost = {each for each in named if each not in known and each.rpartition(" ")[0] not in known}
+    assert lost == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_settings_that_a_page_names_exist(page: str) -> None:
+    """AT6: docs/config.md, which lists them all, is made from the code."""
+    named = {
+        word
+        for span in spans(page)
+        for word in re.findall(r"(?<![\w/.])[A-Z][A-Z0-9_]+(?![\w/.])", span)
+        if "_" in word or span.partition("=")[0] == word
+    }
+    known = {field.upper() for field in Config.model_fields}
+    twins = {word for word in named if word.removesuffix("_FILE") in known}
+    assert named - known - twins - OTHER_NAMES == set()
+
+
+@pytest.mark.parametrize("page", ["docs/api.md", "docs/payments.md", "docs/ledger.md"])
+def test_statuses_stand_with_codes_that_exist(page: str) -> None:
+    """AT6: 409 `invalid_state` is what errors.py says."""
+    every: list[type[errors.AppError]] = [errors.AppError, *errors.all_errors()]
+    known = {(error.status, error.code) for error in every}
+    said = re.findall(r"\b([45]\d\d) `([a-z_]+)`", re.sub(r"\s+", " ", text(page)))
+    assert said
+    assert {(int(status), code) for status, code in said} <= known
+
+
+def test_operations_lists_every_job() -> None:
+    """AT6."""
+    jobs = catalogue(None, lambda: iter(()), None)  # type: ignore[arg-type]
+    table = text("docs/operations.md").partition("## Worker")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == {j.name for j in jobs}
+
+
+def test_every_decision_is_in_their_list() -> None:
+    """Section 10: context, choice, price; numbered without a gap."""
+    pages = sorted(page for page in PAGES if re.match(r"docs/adr/\d", page))
+    assert [int(page[9:13]) for page in pages] == list(range(1, len(pages) + 1))
+    listed = re.findall(r"\[(\d{4})\]\((\S+)\)", text("docs/adr/README.md"))
+    assert [f"docs/adr/{file}" for _, file in listed] == pages
+    for page in pages:
+        heads = re.findall(r"^#+ (.*)", text(page), re.MULTILINE)
+        assert heads[0].startswith(page[9:13])
+        assert heads[1:] == ["Context", "Choice", "Price"], page
+
+
+def test_decisions_that_code_names_exist() -> None:
+    """A comment that says ADR 0012 leads to that page."""
+    others = [*files("*.py"), *files("*.sql"), *files("*.toml"), *files("*.md")]
+    named = {each for path in others for each in re.findall(r"ADR (\d{4})", path.read_text())}
+    assert named <= {page[9:13] for page in PAGES if page.startswith("docs/adr/")}
+
+
+def test_the_changelog_begins_with_what_is_not_released() -> None:
+    """Section 10: Unreleased on top, a bullet per change, schema first."""
+    heads = re.findall(r"^## (.*)", text("CHANGELOG.md"), re.MULTILINE)
+    assert heads[0] == "Unreleased"
+    bullets = re.findall(
+        r"^- (.*)", text("CHANGELOG.md").partition("## Unreleased")[2], re.MULTILINE
+    )
+    schema = [bullet.startswith("Schema: ") for bullet in bullets]
+    assert schema == sorted(schema, reverse=True)
+
+
+# --- Docstrings ---------------------------------------------------------------------------------
+
+
+def undocumented(file: str) -> Iterator[str]:
+    """Yield the public modules, classes and functions of a file that say nothing of themselves."""
+    if ast.get_docstring(tree(file)) is None and (ROOT / file).stat().st_size:
+        yield file
+    holders = [
+        node
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Module) or (isinstance(node, ast.ClassDef) and node.name[0] != "_")
+    ]
+    for node in (inner for holder in holders for inner in holder.body):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != "_":
+            is_abstract = [ast.unparse(statement) for statement in node.body] == ["..."]
+            if ast.get_docstring(node) is None and not is_abstract:
+                yield f"{file}:{node.lineno} {node.name}"
+
+
+def test_public_things_say_what_they_are() -> None:
+    """Style 33: modules, classes and functions; a Protocol's members say it by their names."""
+    assert [each for file in sources() for each in undocumented(file)] == []
+
+
+# --- Rules --------------------------------------------------------------------------------------
+
+
+def test_rules_are_listed_with_their_tests() -> None:
+    """AT4: tests/rules.py reads the ids from docstrings; a range names each of its rules."""
+    assert rules.named("AF1 to AF3, K6 and LR8: not A, B2 or ISO4217.") == [
+        "AF1", "AF2", "AF3", "K6", "LR8",
+    ]  # fmt: skip
+    found = rules.rules()
+    mine = "tests/contract/test_docs.py::test_rules_are_listed_with_their_tests"
+    assert mine in found["AT4"]
+    families = " ".join(re.findall(r"^\| ([A-Z ]+) \| ", text("CONTRIBUTING.md"), re.MULTILINE))
+    assert {rule.rstrip("0123456789") for rule in found} <= set(families.split())
+
+
+def test_deploy_names_settings_that_exist() -> None:
+    """OD1: in units and in nginx' comments; and no secret stands there."""
+    known = {field.upper() for field in Config.model_fields}
+    for unit in files("*.service", "deploy"):
+        lines = re.findall(r"^Environment=(.*)", unit.read_text("utf-8"), re.MULTILINE)
+        named = {pair.partition("=")[0] for line in lines for pair in line.split()}
+        assert {each.removesuffix("_FILE") for each in named} <= known | {"FLASK_SKIP_DOTENV"}
+        assert not {each for each in named if each.endswith(("_URL", "_KEYS"))} - {
+            "PUBLIC_URL",
+            "REDIS_URL",
+        }
+    nginx = text("deploy/nginx.conf")
+    comments = " ".join(re.findall(r"#(.*)", nginx))
+    named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bBIND\b", comments))
+    assert named <= known
+    assert "client_max_body_size 64k;" in nginx
+    assert Config.model_fields["body_max_bytes"].default == 64 * 1024
