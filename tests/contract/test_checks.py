@@ -14,6 +14,7 @@ from tests.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.conftest import PostgresServer
 
@@ -31,8 +32,9 @@ BREAKS = {
         f"UPDATE ledger_transactions SET amounts = '{{1,1}}' WHERE {POSTING}",
         f"UPDATE ledger_transactions SET status = 'rejected' WHERE {POSTING}",
         (
-            "INSERT INTO ledger_entries SELECT tenant_id, account_id, stripe, posted_at, version + 9,"
-            " tx_id, leg, side, posted, pending, effective_at, balance_after FROM ledger_entries"
+            "INSERT INTO ledger_entries SELECT tenant_id, account_id, stripe, posted_at,"
+            " version + 9, tx_id, leg, side, posted, pending, effective_at, balance_after"
+            " FROM ledger_entries"
             f" WHERE {ENTRY}"
         ),
     ],
@@ -121,9 +123,9 @@ BREAKS = {
             f" SELECT 'default', gen_random_uuid(), {CAPTURED}, 1, now()"
         ),
         (
-            "INSERT INTO payment_disputes (tenant_id, id, payment_id, reference, amount_minor, reason,"
-            f" created_at, updated_at) SELECT 'default', gen_random_uuid(), {CAPTURED}, 'd', 1, 'r',"
-            " now(), now()"
+            "INSERT INTO payment_disputes (tenant_id, id, payment_id, reference, amount_minor,"
+            " reason, created_at, updated_at)"
+            f" SELECT 'default', gen_random_uuid(), {CAPTURED}, 'd', 1, 'r', now(), now()"
         ),
     ],
     "payments_links": [
