@@ -12,6 +12,7 @@ import time
 import traceback
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -168,10 +169,12 @@ def redact(text: str) -> str:
 
 def _utc_now() -> str:
     now = time.time()
-    whole = int(now)
-    return (
-        f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((now - whole) * 1e6):06}Z"
-    )
+    return f"{_second(int(now))}.{int(now % 1 * 1e6):06}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(whole: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
 
 
 def _times_and_level(_: Any, level: str, fields: Any) -> Any:

@@ -128,6 +128,7 @@ def respond(
 def _handler(op: Operation) -> Callable[..., Response]:
     def handle(**path: Any) -> Response:
         environ, held, now = request.environ, services(), exchange()
+        now.route = request.url_rule.rule  # type: ignore[union-attr]
         call = Call(_admit(op, held, environ, now))
         if "HTTP_IDEMPOTENCY_KEY" in environ or op.keyed:
             _settle_key(op, held, environ, now)

@@ -12,14 +12,14 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import current_app, request
+from flask import current_app
 from uuid_utils import uuid7
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import observability
 from blueprints import problems
-from blueprints.exchange import Exchange, exchange
-from errors import InvalidHeader, Overloaded, ScopeMissing
+from blueprints.exchange import Exchange
+from errors import InvalidHeader, Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -61,21 +61,11 @@ def install(app: Flask, held: Services) -> None:
     app.extensions["strongroom"] = held
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # CORS is off: OPTIONS is 405.
     app.url_map.merge_slashes = False  # A redirect would be an answer of another shape (AF4).
-    app.before_request(_guard)
     hops = held.config.trusted_proxy_hops
     layer: WSGIApplication = Frame(app.wsgi_app, held)
     if hops:
         layer = ProxyFix(layer, x_for=hops, x_proto=hops, x_host=hops)
     app.wsgi_app = layer  # type: ignore[method-assign, assignment]
-
-
-def _guard() -> None:
-    """Note the route, and close every one that declares no policy (A5)."""
-    rule = request.url_rule
-    if rule is not None:
-        exchange().route = rule.rule
-        if not hasattr(current_app.view_functions[rule.endpoint], "operation"):
-            raise ScopeMissing("This route is closed to everybody.", required_scope=None)
 
 
 class Frame:

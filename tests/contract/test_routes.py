@@ -44,6 +44,12 @@ def test_route_without_a_policy_stops_the_boot(monkeypatch: pytest.MonkeyPatch) 
         blueprints.register_all(app)
 
 
+def test_no_route_comes_after_the_boot(app: Flask) -> None:
+    """A5: nobody would have looked at its policy."""
+    with pytest.raises(TypeError):
+        app.add_url_rule("/open", view_func=lambda: "x")
+
+
 def test_every_route_has_the_policy_of_its_prefix(app: Flask) -> None:
     """AI7: the table of the auth page."""
     for rule, _, op in operations(app):
