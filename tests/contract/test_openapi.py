@@ -62,6 +62,13 @@ def test_every_error_is_described_somewhere(app: Flask) -> None:
     assert codes ^ described_codes(described(app)[0]) == NOT_YET | OF_NO_OPERATION
 
 
+def test_page_shows_every_operation(app: Flask) -> None:
+    text = app.test_client().get("/docs").get_data(as_text=True)
+    for methods in described(app)[0]["paths"].values():
+        for op in methods.values():
+            assert f'<article id="{op["operationId"]}"' in text
+
+
 def test_operation_ids_are_unique(app: Flask) -> None:
     paths = described(app)[0]["paths"]
     ids = [op["operationId"] for methods in paths.values() for op in methods.values()]
