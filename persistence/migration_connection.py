@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[tuple[Any, ...]]
 
 HOST = socket.gethostname()
-# Shown in pg_stat_activity, so that whoever waits for this runner can find it.
-APPLICATION = f"strongroom-migrate {HOST[:32]}:{os.getpid()}"
 CONNECT_TIMEOUT_S = 5
 
 # What a role, a database or an environment variable may have set must not change a migration.
@@ -57,7 +55,7 @@ class MigrationSettings:
     often a long wait is told. `grants` is applied after the last file, None leaves it out.
     """
 
-    database_url: str
+    database_url: str = field(repr=False)
     schema: str = "public"
     wait_s: float = 60
     lock_timeout_ms: int = 2_000
@@ -68,6 +66,11 @@ class MigrationSettings:
     retry_max_s: float = 30
     notice_s: float = 10
     app_version: str = "unknown"
+
+
+def runner_name() -> str:
+    """Return what pg_stat_activity shows, so that whoever waits for this runner can find it."""
+    return f"strongroom-migrate {HOST[:32]}:{os.getpid()}"
 
 
 @contextlib.contextmanager
@@ -95,7 +98,7 @@ def _open(settings: MigrationSettings) -> Connection:
             settings.database_url,
             autocommit=True,
             prepare_threshold=None,
-            application_name=APPLICATION,
+            application_name=runner_name(),
             connect_timeout=CONNECT_TIMEOUT_S,
         )
     except psycopg.OperationalError as error:

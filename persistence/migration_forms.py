@@ -113,7 +113,8 @@ STATEMENTS = (
         SHARE_UPDATE,
         alone=True,
     ),
-    _form("rewrite", r"(?:cluster|reindex|vacuum)\b.*", EXCLUSIVE),
+    _form("rewrite", r"vacuum\b.*", EXCLUSIVE, alone=True),
+    _form("rewrite", r"(?:cluster|reindex)\b.*", EXCLUSIVE),
     _form(
         "drop index concurrently",
         rf"drop index concurrently (?P<guard>if exists )?(?P<name>{NAME}).*",

@@ -73,7 +73,7 @@ def live_dump(settings: MigrationSettings) -> str:
     """Return the snapshot of the schema as it is in the database."""
     with answered(), connection(settings) as conn:
         text = _pg_dump(conn, settings.schema)
-    body = re.sub(rf"\b{settings.schema}\.", "public.", _NOISE.sub("", text))
+    body = re.sub(rf"\b{re.escape(settings.schema)}\.", "public.", _NOISE.sub("", text))
     return HEADER + re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
 
 

@@ -213,6 +213,13 @@ def test_a_drop_of_an_index_must_be_able_to_run_twice() -> None:
     assert rules(text.format("IF EXISTS ")) == ["drop"]
 
 
+@pytest.mark.parametrize("text", ["VACUUM FULL users", "VACUUM users", "VACUUM (FULL) users"])
+def test_every_vacuum_needs_a_file_without_transaction(text: str) -> None:
+    """M14: the server refuses it in a transaction."""
+    assert "rerun" in rules(text)
+    assert "rerun" not in rules(NO_TX + text)
+
+
 def test_set_not_null_is_fine_once_a_check_was_validated() -> None:
     """M30: then PostgreSQL reads no row."""
     text = "ALTER TABLE users ALTER COLUMN email SET NOT NULL"

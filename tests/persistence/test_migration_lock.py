@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from persistence import migration_connection
+from persistence.migration_connection import runner_name
 from persistence.migration_errors import PoolerInBetween, Unfinished
 from persistence.migration_lock import LOCK_CLASS, runner_lock
 from persistence.migrator import apply_all
@@ -46,7 +46,7 @@ def test_a_waiter_gives_up_and_names_the_holder(migrations: Migrations) -> None:
             apply_all(migrations.settings(wait_s=0.3))
     (holder,) = raised.value.details["holders"]
     assert holder["pid"] == pid
-    assert holder["runner"] == migration_connection.APPLICATION
+    assert holder["runner"] == runner_name()
     assert holder["since"]
     assert f"pid {pid}" in str(raised.value)
     assert migrations.apply().applied
