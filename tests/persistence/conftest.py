@@ -111,6 +111,19 @@ class Migrations:
         with self.connect() as conn:
             return History(conn, self.settings()).rows()[version]
 
+    def lock_holders(self) -> list[int]:
+        """Return the pids that hold a runner lock of this database."""
+        return self.query(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+
+    def end_lock_holder(self) -> None:
+        """Terminate the backend that holds the runner lock, and see it gone."""
+        (pid,) = self.lock_holders()
+        self.query(f"SELECT pg_terminate_backend({pid})")
+        wait_until(lambda: self.lock_holders() == [])
+
     def wait_for_rows(self, view: str, number: int) -> None:
         """Wait until so many rows of a statistics view are about this database."""
         query = f"SELECT count(*) FROM {view} AND datname = current_database()"

@@ -9,7 +9,7 @@ import pytest
 
 from persistence.migration_connection import runner_name
 from persistence.migration_errors import PoolerInBetween, Unfinished
-from persistence.migration_lock import LOCK_CLASS, runner_lock
+from persistence.migration_lock import runner_lock
 from persistence.migrator import apply_all
 from tests.persistence.conftest import table, wait_until
 from tests.persistence.migration_proxy import PoolerProxy
@@ -41,7 +41,7 @@ def test_a_waiter_gives_up_and_names_the_holder(migrations: Migrations) -> None:
     """M10: exit 4 with pid, host and start."""
     migrations.write("0001_a", table("a"))
     with runner_lock(migrations.settings()):
-        (pid,) = migrations.query("SELECT pid FROM pg_locks WHERE locktype = 'advisory'")
+        (pid,) = migrations.lock_holders()
         with pytest.raises(Unfinished, match=r"another runner held the lock for 0\.3 s") as raised:
             apply_all(migrations.settings(wait_s=0.3))
     (holder,) = raised.value.details["holders"]
@@ -65,10 +65,7 @@ def test_a_lost_lock_ends_the_run_before_the_next_step(migrations: Migrations) -
     migrations.write("0001_a", table("a"))
     with runner_lock(migrations.settings()) as lock:
         lock.check()
-        migrations.query(
-            f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE classid = {LOCK_CLASS}"
-        )
-        wait_until(lambda: not migrations.query("SELECT 1 FROM pg_locks WHERE objsubid = 2"))
+        migrations.end_lock_holder()
         with pytest.raises(Unfinished, match="the runner lock was lost"):
             lock.check()
 
@@ -85,9 +82,7 @@ def test_a_long_wait_is_told_while_it_lasts(migrations: Migrations) -> None:
         ):
             running = pool.submit(waiting.execute, "SELECT FROM a")
             migrations.wait_for_event("migrate.waiting")
-            migrations.query(
-                f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE classid = {LOCK_CLASS}"
-            )
+            migrations.end_lock_holder()
             wait_until(lambda: not watch.is_alive())
             other.execute("ROLLBACK")
             running.result()
@@ -103,4 +98,4 @@ def test_a_pooler_is_refused_and_nothing_is_touched(migrations: Migrations) -> N
     proxy.close()
     assert raised.value.exit_code == 8
     assert migrations.query("SELECT to_regclass('schema_migrations')") == [None]
-    assert migrations.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [0]
+    assert migrations.lock_holders() == []
