@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -52,3 +53,22 @@ def modules() -> frozenset[str]:
     dotted = [each.replace("/", ".") for each in stems if "." not in each]  # No gunicorn.conf.
     plain = [each.removesuffix(".__init__") for each in dotted]
     return frozenset([*plain, *(each.rpartition(".")[0] for each in plain)]) - {""}
+
+
+# --- Documents ----------------------------------------------------------------------------------
+
+
+def text(page: str) -> str:
+    """Return a page."""
+    return (ROOT / page).read_text("utf-8")
+
+
+def spans(page: str) -> list[str]:
+    """Return its code spans; blocks of code are not among them."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text(page), flags=re.DOTALL))
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Return its blocks of code in one language."""
+    fences = text(page).split("\n```")
+    return [each.partition("\n")[2] for each in fences[1::2] if each.split("\n")[0] == language]
