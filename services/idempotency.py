@@ -41,6 +41,7 @@ TRIES = 3
 POLL_S = 0.02
 MARK, COPY = b"m", b"c"
 MAC_BYTES = 32
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 DRAFT = "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07"
 
 
@@ -93,12 +94,7 @@ F = TypeVar("F")
 
 def fingerprint(query: list[tuple[str, str]], document: object) -> bytes:
     """Return SHA-256 over version, sorted query and canonical JSON of the body (K5)."""
-    canonical = json.dumps(
-        [FINGERPRINT_VERSION, sorted(query), document],
-        ensure_ascii=False,
-        separators=(",", ":"),
-        sort_keys=True,
-    )
+    canonical = _CANONICAL([FINGERPRINT_VERSION, sorted(query), document])
     return sha256(canonical.encode("utf-8", "surrogatepass")).digest()
 
 

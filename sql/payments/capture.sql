@@ -4,6 +4,7 @@
 -- params: tenant_id text, payment_id uuid, if_match bigint, authorize boolean, amount_minor bigint, fee_minor bigint, final text?, reference text?, currency text?, capture_id uuid, transaction_id uuid, ledger boolean, stripe integer, authorization_ttl_s bigint, scope text, key text, operation text, fingerprint bytea, fingerprint_version smallint, ttl_s bigint, actor text, request_id text
 -- kind: write | returns: 0..1 | locks: payments row, ledger_balances by (account_id, stripe), then the key
 -- claims: key
+-- present: answer
 WITH target AS (
     SELECT
         p.id, p.user_id, p.currency, p.gateway, p.capture_method, p.status, p.amount_minor,

@@ -3,6 +3,7 @@
 -- params: tenant_id text, payment_id uuid, user_id uuid, reference text?, amount_minor bigint, currency text, capture_method text, description text?, metadata text, scope text, key text, operation text, fingerprint bytea, fingerprint_version smallint, ttl_s bigint, actor text, request_id text, duplicate_window_s bigint
 -- kind: write | returns: 0..1 | locks: the key
 -- claims: key
+-- present: answer
 WITH payer AS (
     SELECT u.id
     FROM users AS u

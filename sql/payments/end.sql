@@ -3,6 +3,7 @@
 -- params: tenant_id text, payment_id uuid, if_match bigint, end_reason text, failure_code text?, failure_message text?, scope text, key text, operation text, fingerprint bytea, fingerprint_version smallint, ttl_s bigint, actor text, request_id text
 -- kind: write | returns: 0..1 | locks: payments row, then the key
 -- claims: key
+-- present: answer
 WITH target AS (
     SELECT p.id, p.status, p.version, p.updated_at, payment_json(p) AS payment
     FROM payments AS p

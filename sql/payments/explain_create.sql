@@ -11,7 +11,9 @@ SELECT
     exists(
         SELECT 1
         FROM currencies AS c
-        WHERE c.code = :'currency'::text AND c.exponent IS NOT NULL AND c.withdrawn_on IS NULL
+        WHERE
+            c.code = :'currency'::text::char(3) AND c.code = :'currency'::text
+            AND c.exponent IS NOT NULL AND c.withdrawn_on IS NULL
     ) AS currency_payable,
     (
         SELECT p.id
