@@ -340,5 +340,5 @@ def constraint_error(name: str | None) -> type[AppError] | None:
 
 
 def all_errors() -> list[type[AppError]]:
-    """Every error class but the root, in the order of this file."""
-    return list(AppError.__subclasses__())
+    """Return every error class of this file but the root, in its order."""
+    return [error for error in AppError.__subclasses__() if error.__module__ == __name__]

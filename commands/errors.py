@@ -40,9 +40,7 @@ constraint is a bug of the service: 500.
 
 def page() -> str:
     """Return docs/errors.md: every code by its status, then the constraints."""
-    # Services have errors of their own that no client ever sees.
-    errors: list[type[AppError]] = [AppError]
-    errors += (each for each in all_errors() if each.__module__ == "errors")
+    errors: list[type[AppError]] = [AppError, *all_errors()]
     parts = [PAGE_HEAD]
     for status in sorted({error.status for error in errors}):
         parts.append(TABLE_HEAD.format(status=status))

@@ -19,6 +19,7 @@ from persistence.embedded_postgres import SUPERUSER
 from persistence.migration_connection import MigrationSettings
 from persistence.migration_errors import MigrationError, Unfinished
 from persistence.migration_files import FOLDER
+from version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,6 +89,7 @@ class Frame(NamedTuple):
             lock_retries=config.migrate_lock_retries,
             folder=self.folder,
             grants=self.folder.parent / "grants.sql",
+            app_version=VERSION,
         )
 
 

@@ -18,6 +18,7 @@ from observability import set_up_logging
 from persistence.embedded import EmbeddedError, EmbeddedServers
 from persistence.embedded_process import require_free
 from persistence.migrator import MigrationError, MigrationSettings, apply_all
+from version import VERSION
 
 if TYPE_CHECKING:
     import subprocess
@@ -73,6 +74,7 @@ class Supervisor:
             wait_s=config.migrate_wait_s,
             lock_timeout_ms=config.migrate_lock_timeout_ms,
             lock_retries=config.migrate_lock_retries,
+            app_version=VERSION,
         )
         try:
             apply_all(settings)

@@ -204,7 +204,7 @@ class Kv:
         for reply in self._connections.exchange((mark, (b"EVAL", RELEASE, 1, key, token))):
             if isinstance(reply, Exception):
                 raise reply
-        self._latency_ms = (time.perf_counter() - started) * 1000
+        self._latency_ms = round((time.perf_counter() - started) * 1000, 3)
 
     def _read_epoch(self) -> bool:
         """Name the keys by the database's history of now; False as long as none is known."""
