@@ -88,12 +88,14 @@ class VarDir:
             os.chown(path, found.st_uid, found.st_gid)
 
     def write(self, path: Path, text: str) -> None:
-        """Replace `path` at once, readable by its owner only."""
-        handle, name = tempfile.mkstemp(dir=path.parent)
+        """Replace `path` at once, readable by its owner only. For holders of the start lock."""
+        draft = path.with_name(f"{path.name}.new")
+        draft.unlink(missing_ok=True)  # A killed writer left it.
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        self.keep(Path(name))
-        Path(name).replace(path)
+        self.keep(draft)
+        draft.replace(path)
 
     def secret(self, name: str) -> str:
         """Return the random password `name`, made at its first use."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from persistence.embedded_process import (
     EmbeddedError,
@@ -115,11 +115,12 @@ class Postgres:
                 f"{self.var.path}/pg holds data of PostgreSQL {others[0]}, not {self.major}:"
                 f" set EMBEDDED_PG_MAJOR={others[0]}, or move {self.var.path}/pg away."
             )
+        # The initdb of a killed starter may still write: its directory gets no second use.
+        for left in self.data.parent.glob("new-*"):
+            shutil.rmtree(left, ignore_errors=True)
         if self.data.exists():
             return
-        new = self.data.with_name(f"new-{self.major}")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(0o700)
+        new = Path(tempfile.mkdtemp(prefix="new-", dir=self.data.parent))
         self.var.owner.take(new)
         self._initdb(new)
         new.rename(self.data)
@@ -270,17 +271,26 @@ def make_roles(conn: psycopg.Connection[Any], passwords: Mapping[str, str]) -> N
             verifier = conn.pgconn.encrypt_password(
                 passwords[role].encode(), role.encode(), b"scram-sha-256"
             )
-            conn.execute(
+            _create(
+                conn,
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
                     sql.Identifier(role), sql.Literal(verifier.decode())
-                )
+                ),
             )
 
 
 def _make_database(conn: psycopg.Connection[Any]) -> None:
     present = conn.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,))
     if present.fetchone() is None:
-        conn.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER_ROLE}")
+        _create(conn, sql.SQL(f"CREATE DATABASE {DATABASE} OWNER {OWNER_ROLE}"))
+
+
+def _create(conn: psycopg.Connection[Any], statement: sql.SQL | sql.Composed) -> None:
+    """Run `statement`; the backend of a killed starter may do the same at this moment."""
+    with contextlib.suppress(
+        errors.DuplicateDatabase, errors.DuplicateObject, errors.UniqueViolation
+    ):
+        conn.execute(statement)
 
 
 def _last_line(text: str) -> str:

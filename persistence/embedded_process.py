@@ -91,23 +91,18 @@ def spawn(
     log: Path,
     *,
     env: Mapping[str, str] | None = None,
-    stdin: str = "",
 ) -> int:
     """Start `argv` in a session of its own, so that Ctrl-C does not reach it; return its pid."""
     rotate(log)
     with log.open("a", encoding="utf-8") as out:
         child = subprocess.Popen(  # noqa: S603 - the argument list is ours, no shell reads it.
             argv,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            text=True,
             start_new_session=True,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", **(env or {})},
         )
-    if child.stdin:
-        with contextlib.suppress(BrokenPipeError), child.stdin:
-            child.stdin.write(stdin)
     # Servers outlive this object, and gunicorn reaps all children of its own: the pid is watched.
     child.returncode = 0
     pid: int = child.pid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import platform
 import signal
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 63790
 START_S = 10.0
-ANSWER_S = 2.0
+ANSWER_S = 5.0
 PASSWORD_FILE = "valkey"  # noqa: S105 - the name of the file in secrets/.
 CONFIG = """\
 bind 127.0.0.1
@@ -35,6 +36,9 @@ unixsocket "{socket}"
 unixsocketperm 700
 requirepass {password}
 dir "{directory}"
+pidfile "{directory}/valkey.pid"
+# Its arguments tell whose it is.
+set-proc-title no
 daemonize no
 save ""
 appendonly no
@@ -70,6 +74,16 @@ class Valkey:
         return found
 
     @property
+    def directory(self) -> Path:
+        """The server's own directory, where it writes down its process id."""
+        return self.var.path / "valkey"
+
+    @property
+    def config(self) -> Path:
+        """The configuration, password included, readable by the server's account only."""
+        return self.var.run / "valkey.conf"
+
+    @property
     def url(self) -> str:
         """The URL of its Unix socket, password included."""
         password = quote(self.var.secret(PASSWORD_FILE), safe="")
@@ -81,26 +95,25 @@ class Valkey:
             self._spawn()
 
     def _spawn(self) -> None:
-        directory = self.var.path / "valkey"
-        if not directory.is_dir():
-            directory.mkdir(0o700)
-            self.var.owner.take(directory)
+        self.directory.mkdir(0o700, exist_ok=True)
+        self.var.owner.take(self.directory)
         port = free_port(FIRST_PORT, self.fact.get("port"))
         sockets = self.var.socket_directory(self.fact.get("sockets"))
+        # In a file, because arguments are readable by everyone on this machine.
         config = CONFIG.format(
             port=port,
             socket=sockets / "valkey.sock",
             password=self.var.secret(PASSWORD_FILE),
-            directory=directory,
+            directory=self.directory,
         )
-        # The configuration goes in by stdin: arguments are readable by everyone on this machine.
-        pid = spawn(
-            self.var.owner.command([str(self.program), "-"], [directory, sockets, self.program]),
-            self.var.log("valkey"),
-            stdin=config,
-        )
+        self.var.write(self.config, config)
+        self.var.owner.take(self.config)
         facts = {"sockets": str(sockets), "socket": str(sockets / "valkey.sock")}
-        self.var.remember("valkey", pid=pid, port=port, **facts)
+        self.var.remember("valkey", port=port, **facts)
+        argv = [str(self.program), str(self.config)]
+        paths = [self.directory, self.config, sockets, self.program]
+        pid = spawn(self.var.owner.command(argv, paths), self.var.log("valkey"))
+        self.var.remember("valkey", pid=pid)
 
     def finish(self) -> None:
         """Wait until the server answers to our password. Raises EmbeddedError if it does not."""
@@ -109,14 +122,22 @@ class Valkey:
                 f"Valkey does not start: see {self.var.path}/log/valkey.log, or set REDIS_URL."
             )
 
+    @property
+    def pid(self) -> int | None:
+        """The process id: what the server has written down, or we, if that still is this server."""
+        written = [self.fact.get("pid", 0)]
+        with contextlib.suppress(OSError, ValueError):
+            written.append(int((self.directory / "valkey.pid").read_text("ascii")))
+        ours = (pid for pid in written if alive(pid) and str(self.config) in command_of(pid))
+        return next(ours, None)
+
     def lives(self) -> bool:
         """Tell whether the process runs, be it hung."""
-        pid = self.fact.get("pid", 0)
-        return alive(pid) and "valkey-server" in " ".join(command_of(pid))
+        return self.pid is not None
 
     def running(self) -> int | None:
         """Return the process id of the server that answers to our password, None without one."""
-        return self.fact["pid"] if self._answers() else None
+        return self.pid if self._answers() else None
 
     def _answers(self) -> bool:
         """Ask by hand: importing a client library would cost more than the start itself."""
@@ -134,5 +155,6 @@ class Valkey:
 
     def stop(self) -> None:
         """Stop the server, be it ready or not; it keeps nothing."""
-        if self.lives():
-            end(self.fact["pid"], [(signal.SIGTERM, 5), (signal.SIGKILL, 5)])
+        pid = self.pid
+        if pid is not None:
+            end(pid, [(signal.SIGTERM, 5), (signal.SIGKILL, 5)])

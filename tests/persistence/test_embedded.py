@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -16,12 +17,16 @@ from persistence import embedded_valkey
 from persistence.embedded import EmbeddedError, EmbeddedServers, EmbeddedSettings
 from persistence.embedded_process import alive, wait_until
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ROOT = Path(__file__).resolve().parents[2]
 PG_MAJOR = int(os.environ.get("TEST_PG_MAJOR", "18"))
 # A user in another process: it says which server it got, and lives until its stdin is closed.
 USER = """
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from persistence.embedded import EmbeddedServers, EmbeddedSettings
 servers = EmbeddedServers(EmbeddedSettings(Path(sys.argv[1]), pg_major=int(sys.argv[2])))
 servers.acquire()
@@ -61,6 +66,14 @@ def first_line(process: subprocess.Popen[str]) -> int:
     """Return the process id that `process` says."""
     assert process.stdout
     return int(process.stdout.readline())
+
+
+@pytest.fixture
+def own_servers(var_dir: Path) -> Iterator[EmbeddedServers]:
+    """As everywhere, but in a hurry: durability is not what these tests are about."""
+    hurry = {"fsync": "off"}
+    with EmbeddedServers(EmbeddedSettings(var_dir, PG_MAJOR, pg_options=hurry)) as servers:
+        yield servers
 
 
 def test_the_suite_runs_the_postgresql_it_claims(database: str) -> None:

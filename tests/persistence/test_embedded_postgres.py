@@ -29,7 +29,15 @@ PG_MAJOR = int(os.environ.get("TEST_PG_MAJOR", "18"))
 
 @pytest.fixture
 def server(var_dir: Path) -> Iterator[Postgres]:
-    """A started server of the test's own, without Valkey; stopped and deleted afterwards."""
+    """A started server of the test's own, in a hurry; stopped and deleted afterwards."""
+    with only_postgres(var_dir, fsync="off") as servers:
+        assert servers.postgres
+        yield servers.postgres
+
+
+@pytest.fixture
+def durable_server(var_dir: Path) -> Iterator[Postgres]:
+    """The same as it runs for everybody."""
     with only_postgres(var_dir) as servers:
         assert servers.postgres
         yield servers.postgres
@@ -76,10 +84,10 @@ def kill_tree(server: Postgres) -> None:
     wait_until(lambda: server.running() is None, 5)
 
 
-def test_writes_are_durable(server: Postgres) -> None:
+def test_writes_are_durable(durable_server: Postgres) -> None:
     """OE1."""
     found = ask(
-        server,
+        durable_server,
         "SELECT current_setting('fsync'), current_setting('full_page_writes'),"
         " current_setting('synchronous_commit'), current_setting('data_checksums')",
     )
@@ -134,16 +142,16 @@ def test_passwords_stand_in_closed_files_only(server: Postgres) -> None:
         assert file.read_text().strip() not in told
 
 
-def test_nothing_acknowledged_is_lost_by_a_kill(server: Postgres) -> None:
+def test_nothing_acknowledged_is_lost_by_a_kill(durable_server: Postgres) -> None:
     """OE1, OE6: killed under four writers, then started again."""
-    with psycopg.connect(server.url(OWNER_ROLE)) as conn:
+    with psycopg.connect(durable_server.url(OWNER_ROLE)) as conn:
         conn.execute("CREATE TABLE written (id int PRIMARY KEY)")
     acknowledged: list[int] = []
     enough = threading.Event()
 
     def write(first: int) -> None:
         try:
-            with psycopg.connect(server.url(OWNER_ROLE), autocommit=True) as conn:
+            with psycopg.connect(durable_server.url(OWNER_ROLE), autocommit=True) as conn:
                 for number in range(first, first + 100_000):
                     conn.execute("INSERT INTO written VALUES (%s)", (number,))
                     acknowledged.append(number)
@@ -156,11 +164,11 @@ def test_nothing_acknowledged_is_lost_by_a_kill(server: Postgres) -> None:
     for writer in writers:
         writer.start()
     assert enough.wait(20)
-    kill_tree(server)
+    kill_tree(durable_server)
     for writer in writers:
         writer.join()
-    restart(server)
-    with psycopg.connect(server.url(OWNER_ROLE)) as conn:
+    restart(durable_server)
+    with psycopg.connect(durable_server.url(OWNER_ROLE)) as conn:
         found = {number for (number,) in conn.execute("SELECT id FROM written")}
     assert set(acknowledged) <= found
 

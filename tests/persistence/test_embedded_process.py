@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,8 @@ def test_the_capability_is_given_below_closed_directories_only(
 
 def test_a_dead_child_that_nobody_reaped_is_not_alive() -> None:
     """OE6: a hung parent's child stays in the process table."""
-    parent = subprocess.Popen(["sh", "-c", "true & echo $!; exec sleep 60"], stdout=subprocess.PIPE)
+    hung = "import os, time; print(os.fork() or os._exit(0), flush=True); time.sleep(60)"
+    parent = subprocess.Popen([sys.executable, "-c", hung], stdout=subprocess.PIPE)
     assert parent.stdout
     child = int(parent.stdout.readline())
     assert wait_until(lambda: not alive(child), 5)
