@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 # HUP runs this file again in the same master: what it imports has to be the new code too.
 for _name in [name for name in sys.modules if name.partition(".")[0] in {"config", "persistence"}]:
     del sys.modules[_name]
@@ -58,6 +60,18 @@ limit_request_field_size = 8190
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - not a secret.
 # Only these may say by X-Forwarded-Proto what the client used.
 forwarded_allow_ips = ",".join(settings.trusted_proxy_ips)
+
+
+class Quiet(Logger):  # type: ignore[misc]  # gunicorn is not typed.
+    """No access log: the canonical line says more. A logconfig_dict alone would switch it on."""
+
+    @property
+    def access_log_enabled(self) -> bool:
+        """Whether gunicorn builds its line for every request."""
+        return False
+
+
+logger_class = Quiet
 
 
 class JsonLine(logging.Formatter):

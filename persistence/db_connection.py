@@ -115,6 +115,26 @@ class DeadlineConnection(psycopg.Connection[Any]):
         return True
 
 
+# A request finds its rows by keys (AQ7): its plans go by index from the first row on, and are made
+# once a connection. Left alone, a plan made while a table was small reads all of it later on, and
+# the first five executions are planned anew (2 ms each; measured: 12 to 14 % fewer pairs a second).
+INDEX_PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+# What reads a whole book needs the other plans.
+ANY_PLANS = {
+    "plan_cache_mode": "auto",
+    "enable_seqscan": "on",
+    "enable_bitmapscan": "on",
+    "enable_hashjoin": "on",
+    "enable_mergejoin": "on",
+}
+
 # `is_local`: for this transaction only. synchronous_commit is raised to on, never lowered; what an
 # older server does not know (transaction_timeout before 17) is left out.
 _SET = b"""
@@ -147,13 +167,13 @@ def configure(connection: DeadlineConnection, settings: DbSettings) -> None:
         "idle_in_transaction_session_timeout": settings.idle_transaction_timeout_ms,
         "client_connection_check_interval": settings.client_check_interval_ms,
     }
-    set_all(connection, values)
+    set_all(connection, {**values, **INDEX_PLANS})
 
 
 def lift_limits(connection: DeadlineConnection) -> None:
-    """Let the transaction that was begun take as long as it needs."""
+    """Let the transaction that was begun take as long, and be planned, as it needs."""
     limits = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
-    set_all(connection, dict.fromkeys(limits, 0), is_local=True)
+    set_all(connection, {**dict.fromkeys(limits, 0), **ANY_PLANS}, is_local=True)
 
 
 def set_all(

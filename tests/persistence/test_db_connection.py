@@ -57,6 +57,8 @@ def test_a_session_starts_with_its_settings(world: World) -> None:
         "client_connection_check_interval": "500ms",
         "TimeZone": "UTC",
         "search_path": "public",
+        "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
         "default_transaction_isolation": "read committed",
         "transaction_timeout": "3500ms" if world.other.info.server_version >= 170000 else "-",
     }
@@ -68,6 +70,19 @@ def test_a_session_starts_with_its_settings(world: World) -> None:
     }
     with world.database(**settings).read() as conn:
         assert show.all(conn, n=list(expected)) == list(expected.values())
+
+
+def test_a_snapshot_is_planned_and_timed_for_a_whole_book(world: World) -> None:
+    """Section 5: no deadline, and any plan, unlike a request's."""
+    show = world.statement(
+        "SELECT current_setting(n) FROM unnest(:'n'::text[]) AS n;",
+        params="n text[]",
+        returns="many",
+        row=str,
+    )
+    names = ["statement_timeout", "plan_cache_mode", "enable_seqscan", "enable_hashjoin"]
+    with world.database().snapshot() as conn:
+        assert show.all(conn, n=names) == ["0", "auto", "on", "on"]
 
 
 @pytest.mark.parametrize(
