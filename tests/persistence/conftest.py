@@ -50,9 +50,9 @@ class Migrations:
         (self.folder / f"{name}.sql").write_text("\n".join(lines), "utf-8")
 
     def settings(self, **changes: Any) -> MigrationSettings:
-        """Return settings whose waits are short."""
-        short = {"lock_timeout_ms": 150, "lock_retries": 1, "retry_min_s": 0.01}
-        defaults = {"grants": None, "wait_s": 10, "retry_max_s": 0.05, **short}
+        """Return settings whose pauses are short; only what is stuck runs into their limits."""
+        short = {"lock_retries": 1, "retry_min_s": 0.01, "retry_max_s": 0.05}
+        defaults = {"grants": None, "wait_s": 30, "lock_timeout_ms": 10_000, **short}
         return MigrationSettings(
             **{"database_url": self.url, "folder": self.folder, **defaults, **changes}
         )

@@ -36,8 +36,8 @@ def test_a_lock_that_is_not_got_ends_with_the_blockers_named(migrations: Migrati
     with migrations.connect() as other:
         other.execute("SET application_name = 'a long report'")
         other.execute("BEGIN; SELECT FROM a")
-        with pytest.raises(Unfinished, match="not got in 2 tries of 150 ms: blocked by") as raised:
-            migrations.apply()
+        with pytest.raises(Unfinished, match="not got in 2 tries of 500 ms: blocked by") as raised:
+            apply_all(migrations.settings(lock_timeout_ms=500))
         assert other.info.backend_pid == raised.value.details["blockers"][0]["pid"]
     assert "a long report: BEGIN; SELECT FROM a" in str(raised.value)
     assert raised.value.exit_code == 4
@@ -54,7 +54,7 @@ def test_a_lock_that_comes_free_is_got_by_a_later_try(migrations: Migrations) ->
     migrations.write("0002_b", ADD_B)
     with ThreadPoolExecutor(1) as pool, migrations.connect() as other:
         other.execute("BEGIN; SELECT FROM a")
-        running = pool.submit(apply_all, migrations.settings(lock_retries=200))
+        running = pool.submit(apply_all, migrations.settings(lock_timeout_ms=50, lock_retries=200))
         migrations.wait_for_event("migrate.lock_retry")
         other.execute("ROLLBACK")
         took = running.result().applied[0]
@@ -71,7 +71,7 @@ def test_a_file_may_ask_for_its_own_lock_timeout(migrations: Migrations) -> None
     migrations.write("0002_b", PATIENT, ADD_B)
     with ThreadPoolExecutor(1) as pool, migrations.connect() as other:
         other.execute("BEGIN; SELECT FROM a")
-        running = pool.submit(apply_all, migrations.settings(lock_timeout_ms=1, lock_retries=0))
+        running = pool.submit(apply_all, migrations.settings(lock_timeout_ms=50, lock_retries=0))
         migrations.wait_for_lock()
         other.execute("ROLLBACK")
         assert running.result().applied[0].lock_retries == 0

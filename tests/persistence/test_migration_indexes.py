@@ -151,7 +151,7 @@ def test_concurrently_waits_longer_than_any_lock_timeout(indexed: Migrations) ->
     with ThreadPoolExecutor(1) as pool, indexed.connect() as old:
         old.execute("BEGIN; INSERT INTO a (tenant_id, n) VALUES ('x', 1)")
         running = pool.submit(
-            apply_all, indexed.settings(lock_timeout_ms=1, lock_retries=0, notice_s=0)
+            apply_all, indexed.settings(lock_timeout_ms=50, lock_retries=0, notice_s=0)
         )
         indexed.wait_for_event("migrate.waiting")
         old.execute("COMMIT")

@@ -130,8 +130,8 @@ def test_a_rehearsal_names_who_blocks_it(migrations: Migrations) -> None:
     migrations.write("0002_b", "ALTER TABLE a ADD COLUMN b int;")
     with migrations.connect() as other:
         other.execute("BEGIN; SELECT FROM a")
-        with pytest.raises(Unfinished, match="a lock was not got in 150 ms") as raised:
-            rehearse(migrations.settings())
+        with pytest.raises(Unfinished, match="a lock was not got in 500 ms") as raised:
+            rehearse(migrations.settings(lock_timeout_ms=500))
         assert raised.value.details["blockers"][0]["pid"] == other.info.backend_pid
 
 
