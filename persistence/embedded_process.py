@@ -165,6 +165,21 @@ def command_of(pid: int) -> list[str]:
     return shown.stdout.split()
 
 
+def processes_of(program: str, argument: str) -> list[int]:
+    """Return the living processes that run `program` with exactly this argument."""
+    if Path("/proc/self/stat").exists():
+        known = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    else:
+        listed = subprocess.run(["/bin/ps", "-ax", "-o", "pid="], capture_output=True, check=True)
+        known = [int(pid) for pid in listed.stdout.split()]
+    return [pid for pid in known if _runs(pid, program, argument)]
+
+
+def _runs(pid: int, program: str, argument: str) -> bool:
+    argv = command_of(pid)
+    return argument in argv and program in {Path(part).name for part in argv} and alive(pid)
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     """Poll `condition` quickly until it holds; tell whether it did within `timeout_s`."""
     ends = time.monotonic() + timeout_s

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import platform
 import signal
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +18,7 @@ from persistence.embedded_process import (
     command_of,
     end,
     free_port,
+    processes_of,
     spawn,
     wait_until,
 )
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from persistence.embedded_files import VarDir
 
 FIRST_PORT = 63790
-START_S = 10.0
+START_S = 20.0
 ANSWER_S = 5.0
+STOP_S = 5.0
 PASSWORD_FILE = "valkey"  # noqa: S105 - the name of the file in secrets/.
 CONFIG = """\
 bind 127.0.0.1
@@ -36,7 +38,6 @@ unixsocket "{socket}"
 unixsocketperm 700
 requirepass {password}
 dir "{directory}"
-pidfile "{directory}/valkey.pid"
 # Its arguments tell whose it is.
 set-proc-title no
 daemonize no
@@ -75,7 +76,7 @@ class Valkey:
 
     @property
     def directory(self) -> Path:
-        """The server's own directory, where it writes down its process id."""
+        """The server's own directory; it stays empty."""
         return self.var.path / "valkey"
 
     @property
@@ -90,8 +91,15 @@ class Valkey:
         return f"unix://{quote(self.fact['socket'])}?password={password}"
 
     def start(self) -> None:
-        """Start the server, or find it running; `finish` waits for it and must follow."""
-        if self.running() is None:
+        """Start the server, or find it running; `finish` waits for it and must follow.
+
+        A starter that was killed may have left one that is not recorded, or not ready: it goes.
+        """
+        found = self._found()
+        if len(found) == 1 and self._answers():
+            self.var.remember("valkey", pid=found[0])
+        else:
+            self.stop()
             self._spawn()
 
     def _spawn(self) -> None:
@@ -116,28 +124,32 @@ class Valkey:
         self.var.remember("valkey", pid=pid)
 
     def finish(self) -> None:
-        """Wait until the server answers to our password. Raises EmbeddedError if it does not."""
-        if not wait_until(self._answers, START_S):
-            raise EmbeddedError(
-                f"Valkey does not start: see {self.var.path}/log/valkey.log, or set REDIS_URL."
-            )
+        """Wait until the server answers to our password. Raises EmbeddedError if it does not.
 
-    @property
-    def pid(self) -> int | None:
-        """The process id: what the server has written down, or we, if that still is this server."""
-        written = [self.fact.get("pid", 0)]
-        with contextlib.suppress(OSError, ValueError):
-            written.append(int((self.directory / "valkey.pid").read_text("ascii")))
-        ours = (pid for pid in written if alive(pid) and str(self.config) in command_of(pid))
-        return next(ours, None)
+        Its port may have been taken a moment after it was found free: then it starts again.
+        """
+        ends = time.monotonic() + START_S
+        while not (wait_until(self._answers_or_died, START_S) and self._answers()):
+            if time.monotonic() > ends:
+                raise EmbeddedError(
+                    f"Valkey does not start: see {self.var.path}/log/valkey.log, or set REDIS_URL."
+                )
+            self._spawn()
+
+    def _answers_or_died(self) -> bool:
+        return self._answers() or not self.lives()
 
     def lives(self) -> bool:
         """Tell whether the process runs, be it hung."""
-        return self.pid is not None
+        pid = self.fact.get("pid", 0)
+        return alive(pid) and str(self.config) in command_of(pid)
+
+    def _found(self) -> list[int]:
+        return processes_of("valkey-server", str(self.config))
 
     def running(self) -> int | None:
         """Return the process id of the server that answers to our password, None without one."""
-        return self.pid if self._answers() else None
+        return self.fact["pid"] if self._answers() else None
 
     def _answers(self) -> bool:
         """Ask by hand: importing a client library would cost more than the start itself."""
@@ -155,6 +167,5 @@ class Valkey:
 
     def stop(self) -> None:
         """Stop the server, be it ready or not; it keeps nothing."""
-        pid = self.pid
-        if pid is not None:
-            end(pid, [(signal.SIGTERM, 5), (signal.SIGKILL, 5)])
+        for pid in self._found():
+            end(pid, [(signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)])
