@@ -85,6 +85,7 @@ class Scene:
         self.live_triggers: dict[tuple[str, str], Reading] = {}
 
     def findings(self) -> Iterator[Finding]:
+        """Yield every breach, in the order of the statements."""
         for statement in self.file.statements:
             for reading in read(statement):
                 rule = RULES.get(reading.kind)

@@ -7,6 +7,7 @@ A test names what it needs: `database` (URL of a migrated clone, as the applicat
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 import redis
+import structlog
 from psycopg import sql
 
 import observability
@@ -84,9 +86,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture(autouse=True)
-def fresh_context() -> None:
-    """Forget the deadline and the counters that an earlier test left in this thread."""
+def fresh_process() -> None:
+    """Forget what an earlier test left in this process: a deadline, a log level, a log handler."""
     observability.begin(observability.Context())
+    structlog.reset_defaults()
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, observability.ForeignLogs):
+            root.removeHandler(handler)
 
 
 # --- Servers ------------------------------------------------------------------------------------
