@@ -69,7 +69,7 @@ def _open_row(settings: MigrationSettings, file: MigrationFile, row: HistoryRow 
         if row is None:
             history.insert(file, done=0)
             return 0
-        history.rewrite(file)
+        history.rewrite(file, row, done=row.statements_done)
         return row.statements_done
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from observability import log
-from persistence.migration_connection import connection
 from persistence.migration_errors import Misconfigured
 
 if TYPE_CHECKING:
-    from persistence.migration_connection import MigrationSettings
+    from persistence.migration_connection import Connection, MigrationSettings
 
 APP_ROLE = "strongroom_app"
 
@@ -24,15 +23,14 @@ def read_grants(settings: MigrationSettings) -> str | None:
         raise Misconfigured(f"{settings.grants} cannot be read: {error}") from error
 
 
-def apply_grants(settings: MigrationSettings, text: str | None) -> str:
+def apply_grants(conn: Connection, text: str | None) -> str:
     """Apply the grants in one transaction; return "applied", or why not."""
     if text is None:
         return "skipped: none are set"
-    with connection(settings) as conn:
-        if conn.execute("SELECT to_regrole(%s)", [APP_ROLE]).fetchone() == (None,):
-            log.warning("migrate.grants_skipped", missing_role=APP_ROLE)
-            return f"skipped: there is no role {APP_ROLE}"
-        conn.execute("BEGIN")
-        conn.execute(text)
-        conn.execute("COMMIT")
+    if conn.execute("SELECT to_regrole(%s)", [APP_ROLE]).fetchone() == (None,):
+        log.warning("migrate.grants_skipped", missing_role=APP_ROLE)
+        return f"skipped: there is no role {APP_ROLE}"
+    conn.execute("BEGIN")
+    conn.execute(text)
+    conn.execute("COMMIT")
     return "applied"

@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from persistence.migration_connection import HOST
+from persistence.migration_errors import Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,11 +72,11 @@ VALUES (%(version)s, %(name)s, %(checksum)s, %(body)s, %(kind)s, %(transactional
 # The text of a partial file may have changed behind what was done (M14), or by `accept`.
 _REWRITE = """
 UPDATE {rows} SET name = %(name)s, checksum = %(checksum)s, body = %(body)s,
-    statements_total = %(total)s, statement_hashes = %(hashes)s,
+    statements_total = %(total)s, statements_done = %(done)s, statement_hashes = %(hashes)s,
     finished_at = CASE
-        WHEN statements_done = %(total)s THEN coalesce(finished_at, clock_timestamp())
+        WHEN %(done)s = %(total)s THEN coalesce(finished_at, clock_timestamp())
     END
-WHERE version = %(version)s
+WHERE version = %(version)s AND statements_done = %(before)s
 """
 _CLAIM = """
 SELECT FROM {rows} WHERE version = %(version)s AND statements_done = %(done)s FOR UPDATE
@@ -154,9 +155,13 @@ class History:
         """Claim a version: another runner that commits it first fails this INSERT."""
         self._execute(_INSERT, **_text(file), kind=kind, done=done)
 
-    def rewrite(self, file: MigrationFile) -> None:
-        """Record the text of the file as the applied one."""
-        self._execute(_REWRITE, **_text(file))
+    def rewrite(self, file: MigrationFile, row: HistoryRow, *, done: int) -> None:
+        """Record the text of the file, of which `done` statements are done, in place of `row`'s.
+
+        Raises Unfinished if the row has moved on since it was read.
+        """
+        if self._execute(_REWRITE, **_text(file), done=done, before=row.statements_done) != 1:
+            raise Unfinished(f"{file.name}: a killed runner's backend was still at it; run again")
 
     def claim(self, version: int, done: int) -> bool:
         """Lock the row of a no-transaction file; False if somebody has counted further."""

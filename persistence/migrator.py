@@ -87,15 +87,15 @@ def _report(
 ) -> Report:
     with connection(settings) as conn:
         found = survey(conn, settings, files)
-    names = {
-        kind: [state.name for state in found if state.state == kind]
-        for kind in ("pending", "ahead", "waiting")
-    }
-    # An old release knows nothing of the tables that a newer one has granted, nor `--to` of all.
-    if names["pending"] or names["ahead"]:
-        outcome = "skipped: this is not the last version"
-    else:
-        outcome = apply_grants(settings, grants)
+        names = {
+            kind: [state.name for state in found if state.state == kind]
+            for kind in ("pending", "ahead", "waiting")
+        }
+        # An old release does not know what a newer one has granted, nor does `--to` know all.
+        if names["pending"] or names["ahead"]:
+            outcome = "skipped: this is not the last version"
+        else:
+            outcome = apply_grants(conn, grants)
     return Report(applied=applied, grants=outcome, **names)
 
 
@@ -123,7 +123,7 @@ def accept(settings: MigrationSettings, version: int, reason: str) -> bool:
             old_checksum=state.row.checksum.hex(),
             statements_changed=state.row.statement_hashes != state.file.statement_hashes,
         )
-        history.rewrite(state.file)
+        history.rewrite(state.file, state.row, done=len(state.file.statements))
         conn.execute("COMMIT")
     log.info("migrate.accepted", file=state.name, reason=reason)
     return True

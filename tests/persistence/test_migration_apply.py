@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from persistence.migration_apply import apply_file
+from persistence.migration_apply import Step, _perform, apply_file
 from persistence.migration_errors import HistoryDiffers, MigrationError, Unfinished
 from persistence.migration_files import load
 from persistence.migration_history import History
@@ -165,7 +165,11 @@ def test_a_step_that_another_runner_has_committed_is_not_run_again(
     migrations.write("0001_a", head, table("a"))
     (file,) = load(migrations.folder)
     settings = migrations.settings()
-    with migrations.connect() as late, runner_lock(settings) as lock:
+    with (
+        migrations.connect() as late,
+        runner_lock(settings) as lock,
+        ThreadPoolExecutor(1) as pool,
+    ):
         history = History(late, settings)
         history.make()
         if head:
@@ -175,14 +179,30 @@ def test_a_step_that_another_runner_has_committed_is_not_run_again(
         if not head:
             history.insert(file, done=0)
         history.advance(1, 1, retries=0, ms=0)
-        row = migrations.row(1) if head else None
-        patient = migrations.settings(lock_timeout_ms=60_000)
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(apply_file, patient, lock, file, row)
-            migrations.wait_for_lock()
-            late.execute("COMMIT")
-            running.result()
+        running = pool.submit(_perform, settings, lock, Step(file, 0, 1))
+        migrations.wait_for_lock()
+        late.execute("COMMIT")
+        assert running.result() == 0
     assert migrations.done() == {"0001_a": "1/1"}
+
+
+def test_a_resumed_file_whose_row_moves_on_is_left_for_the_next_run(
+    migrations: Migrations,
+) -> None:
+    """M14: exit 4; what was edited must be compared with what is done now."""
+    migrations.write("0001_a", NO_TX, table("a"))
+    (file,) = load(migrations.folder)
+    settings = migrations.settings()
+    with migrations.connect() as late, runner_lock(settings) as lock:
+        history = History(late, settings)
+        history.make()
+        history.insert(file, done=0)
+        row = migrations.row(1)
+        late.execute(table("a"))
+        history.advance(1, 1, retries=0, ms=0)
+        with pytest.raises(Unfinished, match="0001_a: a killed runner's backend was still at it"):
+            apply_file(settings, lock, file, row)
+    assert migrations.apply().applied == []
 
 
 # --- Runners that die ---------------------------------------------------------------------------

@@ -270,6 +270,22 @@ def test_accept_records_the_file_and_keeps_the_old_text(migrations: Migrations) 
     }
 
 
+def test_accept_of_another_number_of_statements_leaves_the_file_whole(
+    migrations: Migrations,
+) -> None:
+    """`accept`: nothing of it is run, and the log says that more than a comment changed."""
+    migrations.write("0001_a", table("a"), "ANALYZE a;")
+    migrations.apply()
+    for text in (table("a"), f"{table('a')} ANALYZE a; ANALYZE a;"):
+        migrations.write("0001_a", text)
+        assert accept(migrations.settings(), 1, "as it is elsewhere") is True
+        assert migrations.apply().applied == []
+    assert migrations.done() == {"0001_a": "3/3"}
+    assert migrations.query(
+        "SELECT detail ->> 'statements_changed' FROM schema_migration_log WHERE action = 'accept'"
+    ) == ["true", "true"]
+
+
 def test_accept_of_what_was_not_applied_is_refused(migrations: Migrations) -> None:
     """Exit 3 for a pending file, 2 for a version that nobody knows."""
     migrations.write("0001_a", table("a"))
