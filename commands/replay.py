@@ -99,12 +99,10 @@ class Bar:
             return
         self._drawn = now
         share = min(1.0, done / total) if total else 1.0
-        rate = done / max(now - self._began, 0.001)
-        left_s = (total - done) / rate if rate else 0
         filled = "#" * round(share * BAR_WIDTH)
-        self._write(
-            f"{what} [{filled:<{BAR_WIDTH}}] {share:4.0%} {rate:,.0f}/s, {left_s:.0f} s left"
-        )
+        rate = done / max(now - self._began, 0.001)
+        pace = f" {rate:,.0f}/s, {(total - done) / rate:.0f} s left" if done else ""
+        self._write(f"{what} [{filled:<{BAR_WIDTH}}] {share:4.0%}{pace}")
 
     def clear(self) -> None:
         """Leave an empty line for what comes."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from uuid_utils.compat import uuid7
 
 from errors import AppError, NotFound, ValidationFailed
-from observability import log
 from repos import replay, tenants
 from repos.replay import Picked
 from services.ledger import utc_text
@@ -173,6 +172,5 @@ class Replay:
             with self._db.write() as conn:
                 write(conn)
         except AppError as exc:
-            log.warning("replay.unrecorded", code=exc.code)
             return f"{exc.code}: {exc.detail}"
         return None

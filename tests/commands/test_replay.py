@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -211,3 +213,17 @@ def test_a_server_that_only_reads_is_told_of(book: Book, flask: Flask, scratch: 
 
     assert result.exit_code == 0
     assert "not recorded: database_unavailable" in result.stderr
+
+
+def test_a_user_without_a_name_is_a_number(
+    book: Book, flask: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LR1: in a container; the audit row has it."""
+
+    def nobody() -> str:
+        raise KeyError
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert flask("--tenant", TENANT).exit_code == 0
+
+    assert book.run("SELECT actor FROM ledger_replay_runs") == [(f"cli:{os.getuid()}",)]

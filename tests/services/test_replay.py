@@ -346,6 +346,22 @@ def test_an_entry_entered_twice_is_found(book: Book, db: Database) -> None:
         assert account_id in {f.row.account_id for f in report.findings}
 
 
+def test_numbers_that_differ_are_found_where_nothing_can_be_named(book: Book, db: Database) -> None:
+    """L1: a leg that stands twice, with another transaction of the same moment between."""
+    book.post(("bank", "users:a", 1), at=book.now)
+    book.run(
+        "INSERT INTO ledger_entries SELECT tenant_id, account_id, stripe, posted_at, version + 2,"
+        " tx_id, leg, side, posted, pending, effective_at, balance_after FROM ledger_entries"
+        f" WHERE {LAST_ENTRY}"
+    )
+
+    report = run(db, levels=("L1",))
+
+    assert [(f.row.field, f.row.expected, f.row.found) for f in report.findings] == [
+        ("entries", "18", "19")
+    ]
+
+
 def test_swapped_versions_are_found(book: Book, db: Database) -> None:
     """L2: LI4."""
     account_id = of(book, "users:a")
