@@ -49,14 +49,24 @@ CURRENCY = Parsed("three capital letters", _currency)
 
 @click.command("replay-ledger")
 @click.option("--level", "levels", multiple=True, type=click.Choice(LEVELS), help="Repeatable.")
-@click.option("--tenant", "tenant_id", type=TENANT, help="Only this tenant's book.")
-@click.option("--account", type=ACCOUNT, help="Only this CODE, or all below PREFIX: (no L0).")
-@click.option("--currency", type=CURRENCY, help="Only accounts of this currency (no L0).")
-@click.option("--as-of", type=MOMENT, help="Only what was posted until then (no L3).")
+@click.option("--tenant", "tenant_id", type=TENANT, metavar="ID", help="Only this tenant's book.")
+@click.option(
+    "--account",
+    type=ACCOUNT,
+    metavar="CODE|PREFIX:",
+    help="Only this account, or all below a prefix (no L0).",
+)
+@click.option(
+    "--currency", type=CURRENCY, metavar="EUR", help="Only accounts of this currency (no L0)."
+)
+@click.option(
+    "--as-of", type=MOMENT, metavar="TIME", help="Only what was posted until then (no L3)."
+)
 @click.option(
     "--max-mismatches",
     "findings_max",
     type=click.IntRange(1, 100_000),
+    metavar="N",
     default=100,
     show_default=True,
     help="Of each level and tenant: more are neither listed nor counted.",
