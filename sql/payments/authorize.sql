@@ -69,7 +69,7 @@ paid AS (
         capture_before = d.capture_before, gateway_reference = :'gateway_reference'::text,
         version = d.version, updated_at = d.updated_at
     FROM claimed AS c CROSS JOIN decided AS d
-    WHERE p.tenant_id = :'tenant_id'::text AND p.id = d.id
+    WHERE p.tenant_id = :'tenant_id'::text AND p.id = :'payment_id'::uuid
 ),
 logged AS (
     INSERT INTO payment_events (

@@ -70,15 +70,15 @@ locked AS (
         a.code, b.account_id, b.stripe, b.normal_side, b.status, b.floor, b.ceiling,
         b.debits_posted, b.credits_posted, b.debits_pending, b.credits_pending, b.version,
         b.last_posted_at
-    FROM (SELECT DISTINCT s.code FROM sides AS s) AS c
-    INNER JOIN ledger_accounts AS a
-        ON
-            a.tenant_id = :'tenant_id'::text AND a.code = c.code
-            AND a.currency = (SELECT q.currency FROM asked AS q)
+    FROM ledger_accounts AS a
     INNER JOIN ledger_balances AS b
         ON
             b.tenant_id = :'tenant_id'::text AND b.account_id = a.account_id
             AND b.stripe = :'stripe'::integer % a.stripes
+    WHERE
+        a.tenant_id = :'tenant_id'::text
+        AND a.code = any(ARRAY(SELECT s.code FROM sides AS s))
+        AND a.currency = (SELECT q.currency FROM asked AS q)
     ORDER BY b.account_id, b.stripe
     FOR NO KEY UPDATE OF b
 ),
@@ -193,7 +193,7 @@ paid AS (
         capture_before = d.capture_before, unposted = d.unposted, version = d.version,
         updated_at = d.updated_at
     FROM claimed AS c CROSS JOIN decided AS d
-    WHERE p.tenant_id = :'tenant_id'::text AND p.id = d.id
+    WHERE p.tenant_id = :'tenant_id'::text AND p.id = :'payment_id'::uuid
 ),
 captured AS (
     INSERT INTO payment_captures (

@@ -57,7 +57,7 @@ paid AS (
         failure_code = :'failure_code'::text, failure_message = :'failure_message'::text,
         version = d.version, updated_at = d.updated_at
     FROM claimed AS c CROSS JOIN decided AS d
-    WHERE p.tenant_id = :'tenant_id'::text AND p.id = d.id
+    WHERE p.tenant_id = :'tenant_id'::text AND p.id = :'payment_id'::uuid
 ),
 logged AS (
     INSERT INTO payment_events (

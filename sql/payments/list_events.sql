@@ -7,7 +7,9 @@ SELECT
     e.status_to::text AS status_to, e.after, e.object_id, e.actor, e.request_id, e.created_at
 FROM payments AS p
 INNER JOIN payment_events AS e
-    ON e.tenant_id = :'tenant_id'::text AND e.payment_id = p.id AND e.seq > :'after_seq'::bigint
+    ON
+        e.tenant_id = :'tenant_id'::text AND e.payment_id = :'payment_id'::uuid
+        AND e.seq > :'after_seq'::bigint
 WHERE
     p.tenant_id = :'tenant_id'::text AND p.id = :'payment_id'::uuid
     AND p.user_id = coalesce(:'owner_id'::text::uuid, p.user_id)

@@ -76,7 +76,7 @@ paid AS (
         status = d.status_to, voided_minor = d.voided_minor, end_reason = d.end_reason,
         capture_before = NULL, version = d.version, updated_at = d.updated_at
     FROM claimed AS c CROSS JOIN decided AS d
-    WHERE p.tenant_id = :'tenant_id'::text AND p.id = d.id
+    WHERE p.tenant_id = :'tenant_id'::text AND p.id = :'payment_id'::uuid
 ),
 logged AS (
     INSERT INTO payment_events (
