@@ -83,6 +83,8 @@ class Scene:
         self.made: set[str] = set()
         self.added: set[tuple[str, str | None]] = set()
         self.live_triggers: dict[tuple[str, str], Reading] = {}
+        # Tables that have no primary key yet: the file may add it last, as its newest index.
+        self.keyless: dict[str, Reading] = {}
 
     def findings(self) -> Iterator[Finding]:
         """Yield every breach, in the order of the statements."""
@@ -93,6 +95,8 @@ class Scene:
                     yield self._finding(reading, breach)
         for reading in self.live_triggers.values():
             yield self._finding(reading, ("trigger", "disable it in the same transaction"))
+        for reading in self.keyless.values():
+            yield self._finding(reading, ("global-table", "no primary key"))
 
     def _finding(self, reading: Reading, breach: Breach) -> Finding:
         rule, message = breach

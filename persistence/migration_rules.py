@@ -75,7 +75,7 @@ def _create_table(scene: Scene, reading: Reading) -> Iterator[Breach]:
     if any(element.startswith("like ") for element in reading.elements()):
         yield "unknown", "LIKE copies what this file does not show"
     if not any(c.kind == "primary key" for c in reading.constraints()):
-        yield "global-table", f"no primary key, so none that {LEADER} leads"
+        scene.keyless[reading.table] = reading
     yield from _constraints(scene, reading)
     # With IF NOT EXISTS it may be an old table after all.
     if "guard" not in reading.facts:
@@ -136,6 +136,8 @@ def _add_column(scene: Scene, reading: Reading) -> Iterator[Breach]:
 
 
 def _add_constraint(scene: Scene, reading: Reading) -> Iterator[Breach]:
+    if any(c.kind == "primary key" for c in reading.constraints()):
+        scene.keyless.pop(reading.table, None)
     yield from _constraints(scene, reading)
     if reading.table in scene.made:
         return
