@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gunicorn.glogging import Logger
-
 # HUP runs this file again in the same master: what it imports has to be the new code too.
 for _name in [name for name in sys.modules if name.partition(".")[0] in {"config", "persistence"}]:
     del sys.modules[_name]
@@ -62,18 +60,6 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 forwarded_allow_ips = ",".join(settings.trusted_proxy_ips)
 
 
-class Quiet(Logger):  # type: ignore[misc]  # gunicorn is not typed.
-    """No access log: the canonical line says more. A logconfig_dict alone would switch it on."""
-
-    @property
-    def access_log_enabled(self) -> bool:
-        """Whether gunicorn builds its line for every request."""
-        return False
-
-
-logger_class = Quiet
-
-
 class JsonLine(logging.Formatter):
     """gunicorn's own lines in the shape of ours: one JSON object a line, UTC."""
 
@@ -91,23 +77,14 @@ class JsonLine(logging.Formatter):
         return json.dumps(line)
 
 
+loglevel = settings.log_level
+# There is no access log: the canonical line of each request says more. A logconfig_dict would
+# switch it on, so the handler of gunicorn's own lines is replaced by hand.
 if settings.log_format == "json":
-    logconfig_dict = {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"json": {"()": JsonLine}},
-        "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "json"}},
-        "root": {"level": "WARNING", "handlers": []},  # The workers set up their own.
-        "loggers": {
-            "gunicorn.error": {
-                "level": settings.log_level.upper(),
-                "handlers": ["lines"],
-                "propagate": False,
-            },
-        },
-    }
-else:
-    loglevel = settings.log_level
+    errorlog = os.devnull
+    _lines = logging.StreamHandler()
+    _lines.setFormatter(JsonLine())
+    logging.getLogger("gunicorn.error").handlers = [_lines]
 
 
 def on_starting(server: Any) -> None:
