@@ -152,6 +152,10 @@ ACCEPTED = [
         " a int CONSTRAINT t_a CHECK (a > 0), CONSTRAINT t_pkey PRIMARY KEY (tenant_id))"
     ),
     "CREATE TABLE currencies (code char(3), CONSTRAINT currencies_pkey PRIMARY KEY (code))",
+    (
+        "CREATE TABLE late (tenant_id text NOT NULL);"
+        "ALTER TABLE late ADD CONSTRAINT late_pkey PRIMARY KEY (tenant_id)"
+    ),
     "ALTER TABLE users ADD COLUMN x int",
     "ALTER TABLE users ADD x int, ADD COLUMN IF NOT EXISTS y text NOT NULL DEFAULT ''",
     "ALTER TABLE users ADD COLUMN x jsonb NOT NULL DEFAULT '{}'::jsonb",
