@@ -13,6 +13,7 @@ from commands.migrate import migrate
 from commands.migrate_frame import Frame, Outcome
 from persistence import migration_schema
 from persistence.migration_lock import runner_lock
+from tests.conftest import PG_MAJOR
 from tests.persistence.conftest import Migrations, table
 
 if TYPE_CHECKING:
@@ -349,6 +350,7 @@ def test_embedded_servers_are_migrated_as_owner_and_snapshots_made_as_administra
     for name in ("DATABASE_URL", "MIGRATE_DATABASE_URL", "MIGRATE_SCHEMA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VAR_DIR", str(own_servers.var.path))
+    monkeypatch.setenv("EMBEDDED_PG_MAJOR", str(PG_MAJOR))
     monkeypatch.setattr(migration_schema, "SNAPSHOT", tmp_path / "schema.sql")
     with capture_logs():
         applied = CliRunner().invoke(migrate, [], catch_exceptions=False)
