@@ -106,11 +106,17 @@ class VarDir:
 
     def socket_directory(self, remembered: str | None) -> Path:
         """Return where sockets go: run/, or a private directory in TMPDIR if its path is long."""
-        if len(os.fsencode(self.run / LONGEST_SOCKET)) <= SOCKET_PATH_MAX_BYTES:
+        if _fits(self.run):
             return self.run
         if remembered and Path(remembered).is_dir():
             return Path(remembered)
         made = Path(tempfile.mkdtemp(prefix="strongroom-"))
+        if not _fits(made):
+            made.rmdir()
+            raise EmbeddedError(
+                f"A socket's path cannot be as long as {self.run}, nor as {made}: set VAR_DIR or"
+                " TMPDIR to a shorter one."
+            )
         self.owner.take(made)
         return made
 
@@ -159,3 +165,7 @@ class VarDir:
         if made:
             self.keep(path)
         return handle
+
+
+def _fits(directory: Path) -> bool:
+    return len(os.fsencode(directory / LONGEST_SOCKET)) <= SOCKET_PATH_MAX_BYTES

@@ -40,6 +40,8 @@ FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 os.environ.setdefault("FLASK_SKIP_DOTENV", "1")
 os.environ.setdefault("FEATURE_LEDGER_ENABLED", "true")
+# Commands under test start the version that the run is about (AT9).
+os.environ.setdefault("EMBEDDED_PG_MAJOR", str(PG_MAJOR))
 
 
 # --- The rules of the suite ---------------------------------------------------------------------

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import pytest
 
 from persistence import embedded_postgres
 from persistence.embedded import EmbeddedError, EmbeddedServers, EmbeddedSettings
+from persistence.embedded_files import VarDir
 from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE, SUPERUSER, Postgres, binaries
 from persistence.embedded_process import alive, wait_until
 
@@ -248,15 +250,28 @@ def test_sockets_of_a_long_path_stand_in_tmpdir(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OE3: the kernel takes 107 bytes."""
-    (tmp_path / "tmp").mkdir(mode=0o755)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    servers = new_postgres(tmp_path / ("long" * 25) / "var")
-    with servers:
-        assert servers.postgres
-        assert Path(servers.postgres.fact["sockets"]).parent == tmp_path / "tmp"
-        assert ask(servers.postgres, "SELECT 1") == (1,)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        Path(short).chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        servers = new_postgres(tmp_path / ("long" * 25) / "var")
+        with servers:
+            assert servers.postgres
+            assert Path(servers.postgres.fact["sockets"]).parent == Path(short)
+            assert ask(servers.postgres, "SELECT 1") == (1,)
+        assert list(Path(short).iterdir()) == []
     servers.reset()
+
+
+def test_paths_that_are_all_too_long_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OE3: PostgreSQL would only say that it shut down."""
+    long = tmp_path / ("long" * 25)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with pytest.raises(EmbeddedError, match="VAR_DIR or TMPDIR"):
+        VarDir(long / "var").socket_directory(None)
+    assert list(long.iterdir()) == []
 
 
 def test_servers_run_below_a_closed_directory(tmp_path: Path) -> None:
