@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import importlib
 import json
 import logging
 import os
@@ -20,15 +19,6 @@ for _name in [name for name in sys.modules if name.partition(".")[0] in {"config
 from config import GUNICORN_TIMEOUT_S, Config  # noqa: E402 - see above.
 from persistence.embedded import EmbeddedError, EmbeddedServers  # noqa: E402 - see above.
 from persistence.embedded_process import require_free  # noqa: E402 - see above.
-
-# Libraries that the workers need, once for all of them; of ours nothing, for HUP loads it anew.
-for _name in ("flask", "psycopg_pool", "pydantic", "pybreaker", "redis", "structlog"):
-    importlib.import_module(_name)
-
-# `make run` starts gunicorn first, because of these imports, and lets it go on when the database
-# is ready. At the end of the file instead of a byte it has given up.
-if (_go := os.environ.pop("STRONGROOM_GO_FD", None)) and not os.read(int(_go), 1):
-    sys.exit(0)
 
 settings = Config.load()
 # prometheus_client reads this when it is imported, which the workers do after the fork.

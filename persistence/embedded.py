@@ -126,8 +126,6 @@ class EmbeddedServers:
     def _start(self) -> None:
         for server in self._servers:
             server.start()
-        for server in self._servers:
-            server.finish()
 
     @property
     def _servers(self) -> list[embedded_valkey.Valkey | embedded_postgres.Postgres]:

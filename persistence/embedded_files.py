@@ -34,8 +34,6 @@ class VarDir:
         is_root = os.geteuid() == 0
         try:
             self._make(self.path, 0o711 if is_root else 0o700)
-            if {entry.name for entry in self.path.iterdir()} == {"secrets"}:
-                self.path.chmod(0o711 if is_root else 0o700)  # Made a moment ago, for a key.
             self._make(self.path / "pg", 0o711 if is_root else 0o700)
             for name in ("secrets", "log"):
                 self._make(self.path / name, 0o700)

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
+import psutil
 import psycopg
 from psycopg import errors, sql
 
 from persistence.embedded_process import (
+    ENVIRONMENT,
     EmbeddedError,
     alive,
-    command_of,
     end,
-    exists,
     free_port,
+    runs,
     spawn,
     wait_until,
 )
@@ -81,7 +82,6 @@ class Postgres:
     options: Mapping[str, str]
     name: ClassVar[str] = "postgres"
     is_new: bool = False
-    _child: int | None = None
 
     @property
     def data(self) -> Path:
@@ -143,7 +143,7 @@ class Postgres:
                 capture_output=True,
                 text=True,
                 check=False,
-                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
+                env=ENVIRONMENT,
                 cwd="/",
             )
         if made.returncode != 0:
@@ -152,12 +152,21 @@ class Postgres:
     # --- started ----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the server, or find it running; `finish` waits for it and must follow."""
-        self.make()
-        if self.running() is None:
-            self._spawn()
+        """Start the server, or find it running; see that it is ours, make what it lacks.
 
-    def _spawn(self) -> None:
+        Raises EmbeddedError.
+        """
+        self.make()
+        child = self.running() or self._spawn()
+        ends = time.monotonic() + START_TRIES_S
+        while not self._becomes_ready(child):
+            if time.monotonic() > ends:
+                raise EmbeddedError(f"PostgreSQL does not start: {self._last_log_line()}")
+            time.sleep(RETRY_S)
+            child = self._spawn()
+        self._adopt()
+
+    def _spawn(self) -> int:
         sockets = self.var.socket_directory(self.fact.get("sockets"))
         port = free_port(FIRST_PORT, self.fact.get("port"))
         chosen = {**SETTINGS, "unix_socket_directories": str(sockets), **DURABLE, **self.options}
@@ -165,10 +174,10 @@ class Postgres:
         argv = [str(program), "-D", str(self.data), "-p", str(port)]
         argv += [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
         self.var.remember("postgres", port=port, sockets=str(sockets), major=self.major)
-        self._child = spawn(
+        return spawn(
             self.var.owner.command(argv, [self.data, sockets, program]),
             self.var.log("postgres"),
-            env=self._pass_over_stranger(),
+            self._pass_over_stranger(),
         )
 
     def _pass_over_stranger(self) -> dict[str, str]:
@@ -177,21 +186,12 @@ class Postgres:
         Deleting the file would race with another start; this variable of its own does not.
         """
         pid = self._file_pid()
-        return {"PG_GRANDPARENT_PID": str(pid)} if pid is not None and exists(pid) else {}
+        return {"PG_GRANDPARENT_PID": str(pid)} if pid and psutil.pid_exists(pid) else {}
 
-    def finish(self) -> None:
-        """Wait until the server takes connections, see that it is ours, make what it lacks."""
-        ends = time.monotonic() + START_TRIES_S
-        while not (wait_until(self._ready_or_failed, RECOVERY_S) and self._ready()):
-            if time.monotonic() > ends:
-                raise EmbeddedError(f"PostgreSQL does not start: {self._last_log_line()}")
-            time.sleep(RETRY_S)
-            self._spawn()
-        self._adopt()
-
-    def _ready_or_failed(self) -> bool:
-        starting = self._child is not None and alive(self._child)
-        return self._ready() or (not starting and self.running() is None)
+    def _becomes_ready(self, child: int) -> bool:
+        """Wait until it takes connections, recovery included, or `child` has given up."""
+        wait_until(lambda: self._ready() or not alive(child), RECOVERY_S)
+        return self._ready()
 
     def _ready(self) -> bool:
         lines = self._pid_file()
@@ -215,11 +215,7 @@ class Postgres:
     def running(self) -> int | None:
         """Return the process id of the server on this data directory, None if there is none."""
         pid = self._file_pid()
-        if pid is None or not alive(pid):
-            return None
-        argv = command_of(pid)
-        ours = argv[:1] and Path(argv[0]).name == "postgres" and str(self.data) in argv
-        return pid if ours else None
+        return pid if pid and runs(pid, "postgres", str(self.data)) else None
 
     def lives(self) -> bool:
         """Tell whether the server runs, ready or not."""

@@ -6,14 +6,14 @@ import contextlib
 import itertools
 import os
 import pwd
-import select
 import shutil
 import socket
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 if TYPE_CHECKING:
     import signal
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LOG_MAX_BYTES = 10 * 1024 * 1024
 LOGS_KEPT = 3
 POLL_S = 0.005
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 class EmbeddedError(Exception):
@@ -86,27 +87,20 @@ class Owner:
         return [setpriv, *ids, bits, f"--inh-caps={caps}", f"--ambient-caps={caps}", *argv]
 
 
-def spawn(
-    argv: Sequence[str],
-    log: Path,
-    *,
-    env: Mapping[str, str] | None = None,
-) -> int:
+def spawn(argv: list[str], log: Path, env: Mapping[str, str] | None = None) -> int:
     """Start `argv` in a session of its own, so that Ctrl-C does not reach it; return its pid."""
     rotate(log)
-    with log.open("a", encoding="utf-8") as out:
-        child = subprocess.Popen(  # noqa: S603 - the argument list is ours, no shell reads it.
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", **(env or {})},
-        )
-    # Servers outlive this object, and gunicorn reaps all children of its own: the pid is watched.
-    child.returncode = 0
-    pid: int = child.pid
-    return pid
+    return os.posix_spawn(
+        argv[0],
+        argv,
+        {**ENVIRONMENT, **(env or {})},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
 
 
 def rotate(log: Path) -> None:
@@ -124,59 +118,21 @@ def rotate(log: Path) -> None:
     os.truncate(log, 0)
 
 
-def exists(pid: int) -> bool:
-    """Tell whether the kernel knows `pid`, a dead but unreaped process included."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def alive(pid: int) -> bool:
-    """Tell whether `pid` runs. One that was killed and not yet reaped does not; ours is reaped."""
-    if pid <= 0:
+    """Tell whether `pid` runs; one that was killed and that its parent did not reap does not."""
+    try:
+        return psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    except (psutil.NoSuchProcess, ValueError):
         return False
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+
+
+def runs(pid: int, program: str, argument: str) -> bool:
+    """Tell whether `pid` lives and runs `program` with exactly this argument."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except OSError:
-        return exists(pid) and not Path("/proc/self/stat").exists()
-    return state not in "ZX"
-
-
-def command_of(pid: int) -> list[str]:
-    """Return the argument list of `pid`, empty if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-    except OSError:
-        pass
-    if Path("/proc/self/stat").exists():
-        return []
-    shown = subprocess.run(  # noqa: S603 - macOS has no /proc.
-        ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return shown.stdout.split()
-
-
-def processes_of(program: str, argument: str) -> list[int]:
-    """Return the living processes that run `program` with exactly this argument."""
-    if Path("/proc/self/stat").exists():
-        known = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-    else:
-        listed = subprocess.run(["/bin/ps", "-ax", "-o", "pid="], capture_output=True, check=True)
-        known = [int(pid) for pid in listed.stdout.split()]
-    return [pid for pid in known if _runs(pid, program, argument)]
-
-
-def _runs(pid: int, program: str, argument: str) -> bool:
-    argv = command_of(pid)
+        argv = psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
+    # A server that is about to start still has the name of setpriv before its own.
     return argument in argv and program in {Path(part).name for part in argv} and alive(pid)
 
 
@@ -186,7 +142,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     while not condition():
         if time.monotonic() >= ends:
             return False
-        select.select([], [], [], POLL_S)
+        time.sleep(POLL_S)
     return True
 
 

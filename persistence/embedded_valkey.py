@@ -5,20 +5,20 @@ from __future__ import annotations
 import importlib.util
 import platform
 import signal
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
+import psutil
+import redis
+
 from persistence.embedded_process import (
     EmbeddedError,
-    alive,
-    command_of,
     end,
     free_port,
-    processes_of,
+    runs,
     spawn,
     wait_until,
 )
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from persistence.embedded_files import VarDir
 
 FIRST_PORT = 63790
+PROGRAM = "valkey-server"
 START_S = 20.0
 ANSWER_S = 5.0
 STOP_S = 5.0
@@ -54,7 +55,7 @@ def binary() -> Path | None:
     machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
     for place in (spec and spec.submodule_search_locations) or ():
         folder = f"{platform.system().lower()}-{machine}"
-        program = Path(place) / "_binaries" / folder / "valkey-server"
+        program = Path(place) / "_binaries" / folder / PROGRAM
         if program.exists():
             return program
     return None
@@ -91,16 +92,24 @@ class Valkey:
         return f"unix://{quote(self.fact['socket'])}?password={password}"
 
     def start(self) -> None:
-        """Start the server, or find it running; `finish` waits for it and must follow.
+        """Start the server, or find it running. Raises EmbeddedError.
 
-        A starter that was killed may have left one that is not recorded, or not ready: it goes.
+        A starter that was killed may have left one that hangs or is not ready: it goes. A port may
+        be taken a moment after it was found free: then the next one is tried.
         """
         found = self._found()
         if len(found) == 1 and self._answers():
             self.var.remember("valkey", pid=found[0])
-        else:
-            self.stop()
+            return
+        self.stop()
+        ends = time.monotonic() + START_S
+        while not self._answers():
+            if time.monotonic() > ends:
+                raise EmbeddedError(
+                    f"Valkey does not start: see {self.var.path}/log/valkey.log, or set REDIS_URL."
+                )
             self._spawn()
+            wait_until(lambda: self._answers() or not self.lives(), START_S)
 
     def _spawn(self) -> None:
         self.directory.mkdir(0o700, exist_ok=True)
@@ -123,46 +132,25 @@ class Valkey:
         pid = spawn(self.var.owner.command(argv, paths), self.var.log("valkey"))
         self.var.remember("valkey", pid=pid)
 
-    def finish(self) -> None:
-        """Wait until the server answers to our password. Raises EmbeddedError if it does not.
-
-        Its port may have been taken a moment after it was found free: then it starts again.
-        """
-        ends = time.monotonic() + START_S
-        while not (wait_until(self._answers_or_died, START_S) and self._answers()):
-            if time.monotonic() > ends:
-                raise EmbeddedError(
-                    f"Valkey does not start: see {self.var.path}/log/valkey.log, or set REDIS_URL."
-                )
-            self._spawn()
-
-    def _answers_or_died(self) -> bool:
-        return self._answers() or not self.lives()
-
     def lives(self) -> bool:
         """Tell whether the process runs, be it hung."""
-        pid = self.fact.get("pid", 0)
-        return alive(pid) and str(self.config) in command_of(pid)
+        return runs(self.fact.get("pid", 0), PROGRAM, str(self.config))
 
     def _found(self) -> list[int]:
-        return processes_of("valkey-server", str(self.config))
+        """Return the processes on our configuration, recorded or not."""
+        return [pid for pid in psutil.pids() if runs(pid, PROGRAM, str(self.config))]
 
     def running(self) -> int | None:
         """Return the process id of the server that answers to our password, None without one."""
         return self.fact["pid"] if self._answers() else None
 
     def _answers(self) -> bool:
-        """Ask by hand: importing a client library would cost more than the start itself."""
         if not self.lives():
             return False
-        with socket.socket(socket.AF_UNIX) as conn:
-            conn.settimeout(ANSWER_S)
+        with redis.Redis.from_url(self.url, socket_timeout=ANSWER_S, retry=None) as client:
             try:
-                conn.connect(self.fact["socket"])
-                conn.sendall(f"AUTH {self.var.secret(PASSWORD_FILE)}\r\nPING\r\n".encode())
-                with conn.makefile("rb") as replies:
-                    return [replies.readline(), replies.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
-            except OSError:
+                return bool(client.ping())
+            except redis.RedisError:
                 return False
 
     def stop(self) -> None:

@@ -99,7 +99,7 @@ TABLE = {
     ),
     "persistence/": Row(
         may="persistence errors observability",
-        owns="psycopg psycopg_pool redis hiredis pybreaker",
+        owns="psycopg psycopg_pool redis hiredis pybreaker psutil",
     ),
     "config.py": Row(owns="dotenv pydantic pydantic_core pydantic_settings"),
     "errors.py": Row(),

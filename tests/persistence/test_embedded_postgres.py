@@ -73,7 +73,6 @@ def restart(server: Postgres) -> None:
     """Start the server as `make run` would."""
     with server.var.starting():
         server.start()
-        server.finish()
 
 
 def kill_tree(server: Postgres) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from persistence import embedded_process
@@ -15,7 +16,6 @@ from persistence.embedded_process import (
     EmbeddedError,
     Owner,
     alive,
-    exists,
     free_port,
     require_free,
     rotate,
@@ -72,7 +72,7 @@ def test_a_dead_child_that_nobody_reaped_is_not_alive() -> None:
     assert parent.stdout
     child = int(parent.stdout.readline())
     assert wait_until(lambda: not alive(child), 5)
-    assert exists(child)
+    assert psutil.pid_exists(child)
     parent.kill()
     parent.communicate()
 
