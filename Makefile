@@ -41,7 +41,8 @@ bench: .venv/test ## Measure against the yardsticks; ARGS="--record" writes docs
 
 lock: .venv/test ## Pin requirements*.txt again, with hashes, nothing younger than a week.
 	$(VENV) -m venv --clear .venv/lock && .venv/lock/bin/python -m pip install --quiet uv
-	for name in requirements requirements-dev; do .venv/lock/bin/uv pip compile --quiet --upgrade \
+	for name in requirements requirements-embedded requirements-dev; do \
+	    .venv/lock/bin/uv pip compile --quiet --upgrade \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --exclude-newer "$$($(VENV) -c 'import datetime as d; \
 	        print(d.date.today() - d.timedelta(7))')" $$name.in --output-file $$name.txt; done
@@ -58,8 +59,8 @@ currencies: .venv/run ## Write the migration of the ISO 4217 table.
 db-reset: .venv/run ## Delete the embedded database; the next start makes an empty one.
 	$(FLASK) servers reset --yes
 
-.venv/run: requirements.txt .ci/environment
+.venv/run: requirements.txt requirements-embedded.txt .ci/environment
 	@.ci/environment requirements.txt && touch $@
 
-.venv/test: requirements-dev.txt .ci/environment
+.venv/test: requirements-dev.txt requirements-embedded.txt .ci/environment
 	@.ci/environment requirements-dev.txt && touch $@ .venv/run
