@@ -25,6 +25,7 @@ LONGEST_S = 60.0
 def starts(rounds: int) -> list[Row]:
     """Start with an empty VAR_DIR, then with the one that this left, in turn."""
     subprocess.run(["make", "--silent", ".venv/run"], cwd=ROOT, check=True)
+    WORK.mkdir(exist_ok=True)
     LOG.unlink(missing_ok=True)
     first: list[float | None] = []
     later: list[float | None] = []
