@@ -10,6 +10,7 @@ from commands.currencies import currencies
 from commands.demo import demo_command
 from commands.errors import errors_page
 from commands.jobs import idempotency_cleanup, jobs_group, worker
+from commands.jws_verify import jws_verify
 from commands.migrate import migrate
 from commands.openapi import openapi
 from commands.replay import replay_ledger
@@ -29,6 +30,7 @@ ALL = (
     errors_page,
     idempotency_cleanup,
     jobs_group,
+    jws_verify,
     migrate,
     openapi,
     replay_ledger,
