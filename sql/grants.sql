@@ -1,6 +1,7 @@
 -- What the application's role may do; `flask migrate` applies it after the last file, each time.
 -- It may read everything. It may add history and never change it: events, captures, ledger
--- transactions and entries, the audit log. It may delete nothing but keys and resolved holds.
+-- transactions and entries, the audit log. It may delete nothing but idempotency keys, resolved
+-- holds, and what is left of logins, links and mails.
 -- What is not named below is taken back, so that an old grant does not outlive its line.
 DO $$
 DECLARE
@@ -15,6 +16,10 @@ $$;
 
 GRANT INSERT, UPDATE ON tenants, users, api_keys, settings, jobs TO strongroom_app;
 GRANT INSERT ON audit_log TO strongroom_app;
+GRANT INSERT, UPDATE ON signing_keys TO strongroom_app;
+GRANT INSERT, UPDATE, DELETE ON auth_sessions, one_time_tokens, login_throttle, mail_outbox
+TO strongroom_app;
+GRANT INSERT, DELETE ON refresh_tokens TO strongroom_app;
 
 GRANT INSERT, UPDATE ON payments, payment_refunds, payment_disputes TO strongroom_app;
 GRANT INSERT ON payment_events, payment_captures TO strongroom_app;

@@ -182,6 +182,33 @@ CREATE TABLE public.audit_log (
     CONSTRAINT audit_log_user_agent_check CHECK ((char_length(user_agent) <= 256))
 );
 
+CREATE TABLE public.auth_sessions (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    epoch integer NOT NULL,
+    generation bigint DEFAULT 0 NOT NULL,
+    secret_hash bytea NOT NULL,
+    rotated_at timestamp with time zone,
+    retry_count integer DEFAULT 0 NOT NULL,
+    auth_time timestamp with time zone DEFAULT now() NOT NULL,
+    amr text[] DEFAULT '{pwd}'::text[] NOT NULL,
+    ip inet,
+    user_agent text,
+    device_label text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_used_at timestamp with time zone DEFAULT now() NOT NULL,
+    idle_expires_at timestamp with time zone NOT NULL,
+    absolute_expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    revoked_reason text,
+    CONSTRAINT auth_sessions_generation_check CHECK (((generation >= 0) AND (generation <= '4294967295'::bigint))),
+    CONSTRAINT auth_sessions_revoked_check CHECK ((num_nulls(revoked_at, revoked_reason) = ANY (ARRAY[0, 2]))),
+    CONSTRAINT auth_sessions_secret_check CHECK ((octet_length(secret_hash) = 32)),
+    CONSTRAINT auth_sessions_texts_check CHECK (((char_length(user_agent) <= 256) AND (char_length(device_label) <= 64)))
+)
+WITH (fillfactor='70');
+
 CREATE TABLE public.currencies (
     code character(3) NOT NULL,
     numeric_code smallint NOT NULL,
@@ -411,6 +438,51 @@ CREATE TABLE public.ledger_transactions (
     CONSTRAINT ledger_transactions_legs_check CHECK (((cardinality(debit_accounts) = cardinality(amounts)) AND (cardinality(credit_accounts) = cardinality(amounts)) AND (0 < ALL (amounts))))
 );
 
+CREATE TABLE public.login_throttle (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    bucket text NOT NULL COLLATE pg_catalog."C",
+    key bytea NOT NULL,
+    window_start timestamp with time zone DEFAULT now() NOT NULL,
+    attempts integer NOT NULL,
+    blocked_until timestamp with time zone,
+    CONSTRAINT login_throttle_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT login_throttle_bucket_check CHECK ((bucket = ANY (ARRAY['ip'::text, 'session'::text, 'pair'::text, 'account'::text, 'device'::text, 'mail'::text]))),
+    CONSTRAINT login_throttle_key_check CHECK ((octet_length(key) = 32))
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.mail_outbox (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    template text NOT NULL,
+    purpose text COLLATE pg_catalog."C",
+    to_address text NOT NULL,
+    next_attempt_at timestamp with time zone DEFAULT now(),
+    attempts integer DEFAULT 0 NOT NULL,
+    sent_at timestamp with time zone,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT mail_outbox_error_check CHECK ((char_length(last_error) <= 500)),
+    CONSTRAINT mail_outbox_purpose_check CHECK ((purpose = ANY (ARRAY['verify'::text, 'reset'::text, 'email_change'::text]))),
+    CONSTRAINT mail_outbox_sent_check CHECK (((sent_at IS NULL) OR (next_attempt_at IS NULL)))
+);
+
+CREATE TABLE public.one_time_tokens (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    user_id uuid NOT NULL,
+    purpose text NOT NULL COLLATE pg_catalog."C",
+    token_hash bytea NOT NULL,
+    nonce bytea NOT NULL,
+    master_key_id text NOT NULL,
+    epoch integer NOT NULL,
+    sent_to text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    consumed_at timestamp with time zone,
+    CONSTRAINT one_time_tokens_hash_check CHECK (((octet_length(token_hash) = 32) AND (octet_length(nonce) = 16))),
+    CONSTRAINT one_time_tokens_purpose_check CHECK ((purpose = ANY (ARRAY['verify'::text, 'reset'::text, 'email_change'::text])))
+);
+
 CREATE TABLE public.payment_captures (
     tenant_id text NOT NULL COLLATE pg_catalog."C",
     id uuid NOT NULL,
@@ -474,6 +546,15 @@ CREATE TABLE public.payment_refunds (
     CONSTRAINT payment_refunds_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'succeeded'::text, 'failed'::text])))
 );
 
+CREATE TABLE public.refresh_tokens (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    session_id uuid NOT NULL,
+    generation bigint NOT NULL,
+    token_hash bytea NOT NULL,
+    issued_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT refresh_tokens_hash_check CHECK ((octet_length(token_hash) = 32))
+);
+
 CREATE TABLE public.settings (
     tenant_id text NOT NULL COLLATE pg_catalog."C",
     name text NOT NULL,
@@ -482,6 +563,20 @@ CREATE TABLE public.settings (
     updated_by text NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT settings_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
+);
+
+CREATE TABLE public.signing_keys (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    kid text NOT NULL COLLATE pg_catalog."C",
+    alg text NOT NULL,
+    public_jwk jsonb NOT NULL,
+    private_enc bytea,
+    master_key_id text NOT NULL,
+    active_from timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT signing_keys_alg_check CHECK ((alg = ANY (ARRAY['RS256'::text, 'ES256'::text, 'EdDSA'::text]))),
+    CONSTRAINT signing_keys_private_check CHECK (((private_enc IS NOT NULL) OR (revoked_at IS NOT NULL)))
 );
 
 CREATE TABLE public.tenants (
@@ -506,8 +601,20 @@ CREATE TABLE public.users (
     legacy_id text COLLATE pg_catalog."C",
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    email_verified_at timestamp with time zone,
+    display_name text,
+    role text DEFAULT 'user'::text NOT NULL,
+    password_hash text,
+    password_algo text,
+    password_params jsonb,
+    password_hash_version integer DEFAULT 0 NOT NULL,
+    password_changed_at timestamp with time zone,
+    session_epoch integer DEFAULT 0 NOT NULL,
+    CONSTRAINT users_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 200))),
     CONSTRAINT users_email_check CHECK ((((email IS NULL) = (email_norm IS NULL)) AND ((email IS NOT NULL) OR (status = 'deleted'::text)))),
     CONSTRAINT users_email_length_check CHECK (((char_length(email) <= 254) AND (octet_length(email_norm) <= 254))),
+    CONSTRAINT users_password_check CHECK ((num_nulls(password_hash, password_algo, password_params) = ANY (ARRAY[0, 3]))),
+    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['user'::text, 'operator'::text]))),
     CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text, 'deleted'::text]))),
     CONSTRAINT users_version_check CHECK ((version >= 1))
 );
@@ -517,6 +624,9 @@ ALTER TABLE ONLY public.api_keys
 
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.auth_sessions
+    ADD CONSTRAINT auth_sessions_pkey PRIMARY KEY (tenant_id, id);
 
 ALTER TABLE ONLY public.currencies
     ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
@@ -569,6 +679,15 @@ ALTER TABLE ONLY public.ledger_tiles
 ALTER TABLE ONLY public.ledger_transactions
     ADD CONSTRAINT ledger_transactions_pkey PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.login_throttle
+    ADD CONSTRAINT login_throttle_pkey PRIMARY KEY (tenant_id, bucket, key);
+
+ALTER TABLE ONLY public.mail_outbox
+    ADD CONSTRAINT mail_outbox_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.one_time_tokens
+    ADD CONSTRAINT one_time_tokens_pkey PRIMARY KEY (tenant_id, user_id, purpose);
+
 ALTER TABLE ONLY public.payment_captures
     ADD CONSTRAINT payment_captures_pkey PRIMARY KEY (tenant_id, id);
 
@@ -587,8 +706,14 @@ ALTER TABLE ONLY public.payment_refunds
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_pkey PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_pkey PRIMARY KEY (tenant_id, session_id, generation);
+
 ALTER TABLE ONLY public.settings
     ADD CONSTRAINT settings_pkey PRIMARY KEY (tenant_id, name);
+
+ALTER TABLE ONLY public.signing_keys
+    ADD CONSTRAINT signing_keys_pkey PRIMARY KEY (tenant_id, kid);
 
 ALTER TABLE ONLY public.tenants
     ADD CONSTRAINT tenants_pkey PRIMARY KEY (tenant_id);
@@ -598,6 +723,10 @@ ALTER TABLE ONLY public.users
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (tenant_id, id);
+
+CREATE INDEX auth_sessions_expiry_idx ON public.auth_sessions USING btree (tenant_id, absolute_expires_at);
+
+CREATE INDEX auth_sessions_user_idx ON public.auth_sessions USING btree (tenant_id, user_id) WHERE (revoked_at IS NULL);
 
 CREATE INDEX idempotency_keys_expires_idx ON public.idempotency_keys USING btree (tenant_id, expires_at);
 
@@ -621,6 +750,10 @@ CREATE UNIQUE INDEX ledger_transactions_reference_key ON public.ledger_transacti
 
 CREATE UNIQUE INDEX ledger_transactions_reverses_key ON public.ledger_transactions USING btree (tenant_id, reverses) WHERE ((status = 'applied'::public.ledger_outcome) AND (reverses IS NOT NULL));
 
+CREATE INDEX mail_outbox_due_idx ON public.mail_outbox USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+
+CREATE INDEX mail_outbox_user_idx ON public.mail_outbox USING btree (tenant_id, user_id);
+
 CREATE INDEX payment_captures_payment_idx ON public.payment_captures USING btree (tenant_id, payment_id, id);
 
 CREATE UNIQUE INDEX payment_captures_reference_key ON public.payment_captures USING btree (tenant_id, payment_id, reference) WHERE (reference IS NOT NULL);
@@ -641,7 +774,13 @@ CREATE UNIQUE INDEX payments_reference_key ON public.payments USING btree (tenan
 
 CREATE INDEX payments_user_idx ON public.payments USING btree (tenant_id, user_id, created_at, id);
 
+CREATE INDEX refresh_tokens_issued_idx ON public.refresh_tokens USING btree (tenant_id, issued_at);
+
 CREATE UNIQUE INDEX users_legacy_id_key ON public.users USING btree (tenant_id, legacy_id) WHERE (legacy_id IS NOT NULL);
+
+CREATE INDEX users_operators_idx ON public.users USING btree (tenant_id, id) WHERE (role = 'operator'::text);
+
+CREATE INDEX users_password_class_idx ON public.users USING btree ("substring"(COALESCE(password_hash, legacy_password_hash), '^([$]2[aby][$][0-9]{2}|[$]argon2id[$]v=19[$][^$]{1,40})[$]'::text) COLLATE "C");
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_replaced_by_fkey FOREIGN KEY (tenant_id, replaced_by) REFERENCES public.api_keys(tenant_id, id);
@@ -649,8 +788,17 @@ ALTER TABLE ONLY public.api_keys
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);
 
+ALTER TABLE ONLY public.auth_sessions
+    ADD CONSTRAINT auth_sessions_user_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id);
+
 ALTER TABLE ONLY public.ledger_balances
     ADD CONSTRAINT ledger_balances_account_fkey FOREIGN KEY (tenant_id, account_id) REFERENCES public.ledger_accounts(tenant_id, account_id);
+
+ALTER TABLE ONLY public.mail_outbox
+    ADD CONSTRAINT mail_outbox_user_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id);
+
+ALTER TABLE ONLY public.one_time_tokens
+    ADD CONSTRAINT one_time_tokens_user_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id);
 
 ALTER TABLE ONLY public.payment_captures
     ADD CONSTRAINT payment_captures_payment_fkey FOREIGN KEY (tenant_id, payment_id) REFERENCES public.payments(tenant_id, id);
@@ -663,6 +811,12 @@ ALTER TABLE ONLY public.payment_refunds
 
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_user_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id);
+
+ALTER TABLE ONLY public.refresh_tokens
+    ADD CONSTRAINT refresh_tokens_session_fkey FOREIGN KEY (tenant_id, session_id) REFERENCES public.auth_sessions(tenant_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.signing_keys
+    ADD CONSTRAINT signing_keys_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);

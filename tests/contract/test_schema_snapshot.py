@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
-from persistence.migration_connection import MigrationSettings
+from persistence.migration_connection import FOLDER, MigrationSettings
+from persistence.migration_errors import HistoryDiffers
 from persistence.migration_schema import SNAPSHOT, live_dump, scratch_dump
+from persistence.migrator import apply_all
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import PostgresServer
 
 
@@ -25,6 +31,22 @@ def test_the_snapshot_loads_and_is_complete(empty_database: str) -> None:
         conn.execute("SET check_function_bodies = off")
         conn.execute(SNAPSHOT.read_bytes())
     assert live_dump(MigrationSettings(database_url=empty_database)) == SNAPSHOT.read_text("utf-8")
+
+
+def test_a_database_without_the_users_files_takes_them_late(
+    empty_database: str, tmp_path: Path
+) -> None:
+    """M20: 0007 and 0010 came after 0013; --allow-out-of-order ends at the same schema."""
+    late = {"0007_users_indexes.sql", "0010_auth_factors.sql"}
+    for path in FOLDER.glob("*.sql"):
+        if path.name not in late:
+            shutil.copy(path, tmp_path)
+    apply_all(MigrationSettings(database_url=empty_database, folder=tmp_path, grants=None))
+    settings = MigrationSettings(database_url=empty_database)
+    with pytest.raises(HistoryDiffers, match="0007_users_indexes"):
+        apply_all(settings)
+    apply_all(settings, allow_out_of_order=True)
+    assert live_dump(settings) == SNAPSHOT.read_text("utf-8")
 
 
 def test_constraint_names_are_unique_over_all_tables(database_owner: str) -> None:

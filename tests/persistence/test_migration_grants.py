@@ -47,12 +47,17 @@ def test_history_is_append_only_for_the_application(database_owner: str) -> None
         assert found[name] == {"SELECT"}, name
 
 
-def test_only_keys_and_holds_may_be_deleted(database_owner: str) -> None:
+def test_only_what_passes_may_be_deleted(database_owner: str) -> None:
     """P7; a hold's row goes when it is resolved. TRUNCATE and the like belong to the owner."""
     found = privileges(database_owner)
     assert {name for name, may in found.items() if "DELETE" in may} == {
+        "auth_sessions",
         "idempotency_keys",
         "ledger_holds",
+        "login_throttle",
+        "mail_outbox",
+        "one_time_tokens",
+        "refresh_tokens",
     }
     assert set().union(*found.values()) == {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
