@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from persistence.migration_connection import FOLDER, MigrationSettings
+from persistence.migration_connection import MigrationSettings
 from persistence.migration_errors import HistoryDiffers
+from persistence.migration_files import FOLDER
 from persistence.migration_schema import SNAPSHOT, live_dump, scratch_dump
 from persistence.migrator import apply_all
 
