@@ -18,7 +18,8 @@ from persistence.db import Database, DbSettings
 from persistence.embedded import EmbeddedServers, EmbeddedSettings
 from persistence.embedded_postgres import OWNER_ROLE, SUPERUSER
 from repos import ledger
-from services.api_keys import GRANTABLE, ApiKeys
+from services.actors import GRANTABLE
+from services.api_keys import ApiKeys
 from services.payment_refusals import account_codes
 from services.payments import HOUSE_STRIPES
 

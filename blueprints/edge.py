@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from blueprints.policy import Policy
     from errors import Fault
     from services import Services
-    from services.api_keys import Actor
+    from services.actors import Actor
 
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 ID = re.compile(ID_PATTERN)

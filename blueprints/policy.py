@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from errors import ScopeMissing, TenantMismatch, Unauthenticated
-from services.api_keys import MOVES_MONEY, SCOPES
+from services.actors import MOVES_MONEY, SCOPES
 
 if TYPE_CHECKING:
-    from services.api_keys import Actor, ApiKeys
+    from services.actors import Actor
+    from services.api_keys import ApiKeys
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from commands.database import db_settings
 from commands.servers import running_stores
 from config import Config
 from persistence.db import Database
-from services.api_keys import GRANTABLE, ApiKeys
+from services.actors import GRANTABLE
+from services.api_keys import ApiKeys
 from services.users import EmailTaken, Users
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from errors import (
 )
 from observability import current, log
 from repos import api_keys, audit, tenants
+from services.actors import GRANTABLE, Actor
 from services.api_key_texts import read_key, write_key
 
 if TYPE_CHECKING:
@@ -32,31 +32,6 @@ if TYPE_CHECKING:
     from persistence.db import Database
     from repos.api_keys import KeyRow
 
-GRANTABLE = frozenset(
-    {
-        "payments:create",
-        "payments:capture",
-        "payments:void",
-        "payments:refund",
-        "payments:dispute",
-        "payments:read",
-        "ledger:read",
-        "ledger:post",
-        "ledger:admin",
-        "vectors:read",
-        "vectors:write",
-        "webhooks:manage",
-        "users:read",
-        "audit:read",
-        "ops:read",
-    }
-)
-SCOPES = GRANTABLE | {"users:manage", "keys:manage", "ops:write"}
-# A refusal of these is worth a row of the audit log (A52).
-MOVES_MONEY = frozenset(
-    {"payments:capture", "payments:void", "payments:refund", "payments:dispute", "ledger:post"}
-)
-
 TOUCH_S = 60.0
 TOUCHED_MAX = 10_000  # Keys remembered as touched, about 2 MB.
 
@@ -65,21 +40,6 @@ class ScopeNotGrantable(AppError):
     """An API key holds at least one scope, and only such as keys may hold."""
 
     code, status, title = "scope_not_grantable", 422, "Scope not grantable"
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who asks. `owner_id` None: reach is the whole tenant, else that user's own objects.
-
-    `subject` is `key:<principal id>`, the same before and after a rotation; `key_id` is the key
-    that was sent.
-    """
-
-    tenant_id: str
-    subject: str
-    scopes: frozenset[str]
-    owner_id: UUID | None = None
-    key_id: str | None = None
 
 
 class ApiKeys:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from persistence.db import Database
     from repos.ledger import EntryRow
-    from services.api_keys import Actor
+    from services.actors import Actor
     from services.currencies import Currencies
     from services.cursors import Cursors
 

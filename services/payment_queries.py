@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from persistence.db import Database
     from repos.payments import EventRow, ListRow
-    from services.api_keys import Actor
+    from services.actors import Actor
     from services.cursors import Cursors
 
 AMOUNT_MAX_MINOR = 999_999_999_999_999

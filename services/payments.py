@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from persistence.db import Conn, Database
     from repos.idempotency import DoneRow
     from repos.payments import CommandFacts
-    from services.api_keys import Actor
+    from services.actors import Actor
     from services.idempotency import Answer, Claim, Idempotency
     from services.payment_queries import PaymentQueries
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from app import create_app
 from config import Config
-from services.api_keys import GRANTABLE
+from services.actors import GRANTABLE
 
 if TYPE_CHECKING:
     from pathlib import Path

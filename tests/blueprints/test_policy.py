@@ -10,15 +10,16 @@ import pytest
 from blueprints.policy import ANY, PUBLIC, admit, scope
 from errors import AppError
 from persistence.db import Database, DbSettings
+from services.actors import SCOPES
 from services.api_key_texts import read_key
-from services.api_keys import SCOPES, ApiKeys
+from services.api_keys import ApiKeys
 from services.tenants import Tenants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from blueprints.policy import Policy
-    from services.api_keys import Actor
+    from services.actors import Actor
 
 HERE = "192.0.2.1"
 READ, CAPTURE = scope("payments:read"), scope("payments:capture")

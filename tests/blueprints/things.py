@@ -28,7 +28,7 @@ from blueprints.fields import (
 from blueprints.policy import ANY, PUBLIC, scope
 from config import Config
 from errors import ApiKeyInvalid, InvalidState, OutcomeUnknown, VersionMismatch
-from services.api_keys import Actor
+from services.actors import Actor
 from services.health import Readiness
 
 if TYPE_CHECKING:

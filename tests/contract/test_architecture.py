@@ -80,7 +80,7 @@ TABLE = {
     # Shared by the edge and the problems: knows neither flask nor the rest of the package.
     "blueprints/exchange.py": Row(may="observability"),
     # Tried without a server: the guard knows header values, no flask.
-    "blueprints/policy.py": Row(may="errors services.api_keys"),
+    "blueprints/policy.py": Row(may="errors services.actors", types="services.api_keys"),
     "services/": Row(
         may="services repos persistence.db persistence.kv errors observability",
         types="config",

@@ -10,7 +10,7 @@ from flask import Flask
 
 import blueprints
 from blueprints.openapi import operations
-from services.api_keys import GRANTABLE, SCOPES
+from services.actors import GRANTABLE, SCOPES
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from persistence.db import Database, DbSettings
-from services.api_keys import GRANTABLE, ApiKeys
+from services.actors import GRANTABLE
+from services.api_keys import ApiKeys
 from services.users import Users
 from tests.world import new_key
 

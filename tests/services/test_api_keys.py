@@ -21,8 +21,9 @@ from errors import (
 from observability import Context, begin
 from persistence.db import Database, DbSettings
 from services import api_key_texts, api_keys
+from services.actors import GRANTABLE, SCOPES, Actor
 from services.api_key_texts import read_key, write_key
-from services.api_keys import GRANTABLE, SCOPES, Actor, ApiKeys, ScopeNotGrantable
+from services.api_keys import ApiKeys, ScopeNotGrantable
 from services.tenants import Tenants
 
 if TYPE_CHECKING:

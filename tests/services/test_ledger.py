@@ -11,7 +11,7 @@ import pytest
 
 from errors import CurrencyAmbiguous, CursorInvalid, NotFound
 from persistence.db import Database, DbSettings
-from services.api_keys import Actor
+from services.actors import Actor
 from services.currencies import Currencies
 from services.cursors import Cursors
 from services.ledger import EntryFilters, Ledger
