@@ -77,7 +77,7 @@ locked AS (
             AND b.stripe = :'stripe'::integer % a.stripes
     WHERE
         a.tenant_id = :'tenant_id'::text
-        AND a.code = any(ARRAY(SELECT s.code FROM sides AS s))
+        AND a.code = any(array(SELECT s.code FROM sides AS s))
         AND a.currency = (SELECT q.currency FROM asked AS q)
     ORDER BY b.account_id, b.stripe
     FOR NO KEY UPDATE OF b
