@@ -20,6 +20,7 @@ from services import Services
 from services.api_keys import ApiKeys
 from services.currencies import Currencies
 from services.cursors import Cursors
+from services.events import Events
 from services.health import Health, history
 from services.idempotency import Idempotency, IdempotencySettings
 from services.ledger import Ledger
@@ -60,6 +61,7 @@ def _services(config: Config) -> Services:
         kv=kv,
         api_keys=ApiKeys(db),
         currencies=currencies,
+        events=Events(db, cursors),
         health=_health(config, probe, db, kv),
         idempotency=idempotency,
         ledger=Ledger(db, cursors, currencies, config.list_scan_rows),

@@ -8,6 +8,7 @@ from commands.auth import api_keys, tenants, users
 from commands.config import check_config
 from commands.currencies import currencies
 from commands.demo import demo_command
+from commands.epochs import new_epoch
 from commands.errors import errors_page
 from commands.jobs import idempotency_cleanup, jobs_group, worker
 from commands.jws_verify import jws_verify
@@ -32,6 +33,7 @@ ALL = (
     jobs_group,
     jws_verify,
     migrate,
+    new_epoch,
     openapi,
     replay_ledger,
     serve_command,

@@ -22,6 +22,7 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     generate_latest,
 )
@@ -77,6 +78,11 @@ idempotency_total = Counter("strongroom_idempotency_total", "Keyed requests", ["
 problems_total = Counter("strongroom_problems_total", "Problem answers", ["code"])
 job_runs_total = Counter("strongroom_job_runs_total", "Job runs", ["job", "outcome"])
 job_rows_total = Counter("strongroom_job_rows_total", "Rows that jobs changed", ["job"])
+event_feed_lag_seconds = Gauge(
+    "strongroom_event_feed_lag_seconds",
+    "For how long the oldest committed event has waited to be served; NaN: nobody could say",
+    multiprocess_mode="livemostrecent",
+)
 http_request_duration_seconds = Histogram(
     "strongroom_http_request_duration_seconds",
     "Requests by their time; its count is their number",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from blueprints import docs, idempotency_keys, ledger, ops, payments
+from blueprints import docs, events, idempotency_keys, ledger, ops, payments
 
 if TYPE_CHECKING:
     from flask import Flask
 
 ALL = (
     payments.routes,
+    events.routes,
     idempotency_keys.routes,
     ledger.routes,
     docs.routes,

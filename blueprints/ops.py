@@ -61,6 +61,7 @@ def metrics(_: Call) -> Response:
     held = services()
     if not (_is_local(held) or _has_token(held)):
         _admit(held)
+    observability.event_feed_lag_seconds.set(held.health.event_feed_lag_s())
     return Response(observability.metrics(), content_type=observability.METRICS_TYPE)
 
 

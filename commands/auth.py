@@ -6,9 +6,7 @@ Exit codes: 0 done; 2 what was asked cannot be (a bad address, an ungrantable sc
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -25,6 +23,7 @@ from commands.arguments import (
     tenant_option,
 )
 from commands.database import opened_database
+from commands.subject import subject
 from services.api_keys import ApiKeys
 from services.tenants import Tenants
 from services.users import FIRST_PAGE, Users
@@ -34,14 +33,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from repos.api_keys import KeyRow
-
-
-def _subject() -> str:
-    """Say for the audit log who runs the command: the login name, else the number."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # A container's user without a name: 3.11 or 3.13.
-        return f"cli:{os.getuid()}"
 
 
 def _show(data: dict[str, Any], text: str, as_json: bool) -> None:
@@ -69,7 +60,7 @@ def tenants() -> None:
 def create_tenant(tenant_id: str, name: str | None, as_json: bool) -> None:
     """Make an active tenant TENANT_ID, closed for registration."""
     with opened_database() as (_, db):
-        row = Tenants(db).create(tenant_id, name or tenant_id, _subject())
+        row = Tenants(db).create(tenant_id, name or tenant_id, subject())
     _show(asdict(row), f"made tenant {row.tenant_id}", as_json)
 
 
@@ -89,7 +80,7 @@ def list_tenants(as_json: bool) -> None:
 def suspend_tenant(tenant_id: str, as_json: bool) -> None:
     """Refuse all credentials of TENANT_ID, from the next request on."""
     with opened_database() as (_, db):
-        row = Tenants(db).suspend(tenant_id, _subject())
+        row = Tenants(db).suspend(tenant_id, subject())
     _show(asdict(row), f"{row.tenant_id} is {row.status}", as_json)
 
 
@@ -99,7 +90,7 @@ def suspend_tenant(tenant_id: str, as_json: bool) -> None:
 def resume_tenant(tenant_id: str, as_json: bool) -> None:
     """Let the credentials of TENANT_ID in again."""
     with opened_database() as (_, db):
-        row = Tenants(db).resume(tenant_id, _subject())
+        row = Tenants(db).resume(tenant_id, subject())
     _show(asdict(row), f"{row.tenant_id} is {row.status}", as_json)
 
 
@@ -118,7 +109,7 @@ def users() -> None:
 def create_user(email: str, tenant_id: str | None, as_json: bool) -> None:
     """Make an active user with address EMAIL, without a password."""
     with opened_database() as (config, db):
-        row = Users(db).create(tenant_id or config.default_tenant, email, _subject())
+        row = Users(db).create(tenant_id or config.default_tenant, email, subject())
     _show(asdict(row), f"made user {row.id}", as_json)
 
 
@@ -174,7 +165,7 @@ def create_key(
             tenant_id or config.default_tenant,
             name,
             scopes,
-            _subject(),
+            subject(),
             allowed_cidrs=cidrs,
             expires_at=expires_at,
         )
@@ -201,7 +192,7 @@ def list_keys(tenant_id: str | None, as_json: bool) -> None:
 def revoke_key(key_id: str, tenant_id: str | None, reason: str | None, as_json: bool) -> None:
     """End the key KEY_ID: no request that starts afterwards is served."""
     with opened_database() as (config, db):
-        row = ApiKeys(db).revoke(tenant_id or config.default_tenant, key_id, _subject(), reason)
+        row = ApiKeys(db).revoke(tenant_id or config.default_tenant, key_id, subject(), reason)
     _show(_key_shown(row), f"revoked {row.id}", as_json)
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from persistence.kv import Kv
     from services.api_keys import ApiKeys
     from services.currencies import Currencies
+    from services.events import Events
     from services.health import Health
     from services.idempotency import Idempotency
     from services.ledger import Ledger
@@ -29,6 +30,7 @@ class Services:
     kv: Kv
     api_keys: ApiKeys
     currencies: Currencies
+    events: Events
     health: Health
     idempotency: Idempotency
     ledger: Ledger

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from errors import AppError
 from observability import current
+from repos import events, ops
 from repos import jobs as job_rows
-from repos import ops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -70,6 +71,7 @@ class _Look:
     error: str | None = None
     facts: FactsRow | None = None
     epoch: int | None = None
+    epoch_is_stale: bool = False
     schema: Schema | None = None
     jobs: list[JobRow] | None = None
     latency_ms: float | None = None
@@ -103,12 +105,13 @@ class Health:
         reasons = {
             "database": _database_reason(look),
             "schema": look.schema.problem if look.schema else "unknown",
+            "epoch": _epoch_reason(look),
             "draining": "draining" if self._is_draining() else None,
             "redis": self._redis_reason(),
             "jobs": _jobs_reason(look),
             "clock": "skewed" if abs(look.skew_ms) > CLOCK_SKEW_MAX_MS else None,
         }
-        deciding = {"database", "schema", "draining"}
+        deciding = {"database", "schema", "epoch", "draining"}
         return Readiness(
             checks={
                 name: PASS if reason is None else FAIL if name in deciding else WARN
@@ -146,6 +149,14 @@ class Health:
             ],
         }
 
+    def event_feed_lag_s(self) -> float:
+        """For how long the oldest committed event has waited to be served (E3); NaN: unknown."""
+        try:
+            with _soon(), self._probe.read() as conn:
+                return events.get_lag(conn) / 1000
+        except AppError:
+            return math.nan
+
     def _redis_reason(self) -> str | None:
         state = self._kv.facts.state
         return None if state in {"closed", "off"} else state
@@ -176,6 +187,7 @@ class Health:
             facts=facts,
             schema=schema,
             epoch=_epoch(conn) if is_whole else None,
+            epoch_is_stale=is_whole and events.check_epoch(conn),
             jobs=job_rows.list_all(conn) if is_whole else None,
             latency_ms=latency_s * 1000,
             skew_ms=skew_s * 1000,
@@ -212,6 +224,11 @@ def _database_reason(look: _Look) -> str | None:
     if look.facts is None:
         return look.error
     return "read_only" if look.facts.in_recovery or look.facts.read_only else None
+
+
+def _epoch_reason(look: _Look) -> str | None:
+    """E4: after a logical restore new events would be ordered before old ones."""
+    return "event_epoch_stale" if look.epoch_is_stale else None
 
 
 def _jobs_reason(look: _Look) -> str | None:

@@ -57,6 +57,36 @@ CREATE TYPE public.payment_status AS ENUM (
     'charged_back'
 );
 
+CREATE FUNCTION public.begin_event_epoch(begun_by text) RETURNS smallint
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    LOCK TABLE payments IN SHARE ROW EXCLUSIVE MODE;
+    INSERT INTO settings AS s (tenant_id, name, value, updated_by)
+    VALUES ('-', 'event_epoch', to_jsonb(event_epoch() + 1), begun_by)
+    ON CONFLICT (tenant_id, name) DO UPDATE
+    SET
+        value = excluded.value, version = s.version + 1, updated_by = excluded.updated_by,
+        updated_at = now();
+    RETURN event_epoch();
+END
+$$;
+
+CREATE FUNCTION public.event_epoch() RETURNS smallint
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    AS $$
+BEGIN
+    RETURN coalesce(
+        (
+            SELECT s.value::smallint
+            FROM settings AS s
+            WHERE s.tenant_id = '-' AND s.name = 'event_epoch'
+        ),
+        1
+    );
+END
+$$;
+
 CREATE FUNCTION public.payment_end_reason_fits(authorized bigint, captured bigint, voided bigint, end_reason public.payment_end_reason) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -69,6 +99,28 @@ BEGIN
     END;
 END
 $$;
+
+CREATE TABLE public.payment_events (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    payment_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    type text NOT NULL,
+    amount_minor bigint,
+    status_from public.payment_status,
+    status_to public.payment_status NOT NULL,
+    after jsonb NOT NULL,
+    object_id uuid,
+    actor text NOT NULL,
+    request_id text NOT NULL,
+    key text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    epoch smallint DEFAULT public.event_epoch() NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
+);
+
+CREATE FUNCTION public.payment_event_json(e public.payment_events) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN jsonb_build_object('id', (((e).payment_id || '-'::text) || (e).seq), 'payment_id', (e).payment_id, 'seq', (e).seq, 'type', (e).type, 'amount_minor', (e).amount_minor, 'status_from', (e).status_from, 'status_to', (e).status_to, 'after', (e).after, 'object_id', (e).object_id, 'actor', (e).actor, 'request_id', (e).request_id, 'created_at', (e).created_at);
 
 CREATE FUNCTION public.payment_status_of(authorized bigint, captured bigint, voided bigint, refunded bigint, disputed bigint, charged_back bigint, end_reason public.payment_end_reason) RETURNS public.payment_status
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -510,24 +562,6 @@ CREATE TABLE public.payment_disputes (
     CONSTRAINT payment_disputes_amount_check CHECK ((amount_minor > 0)),
     CONSTRAINT payment_disputes_fee_check CHECK ((fee_minor >= 0)),
     CONSTRAINT payment_disputes_status_check CHECK ((status = ANY (ARRAY['open'::text, 'won'::text, 'lost'::text])))
-);
-
-CREATE TABLE public.payment_events (
-    tenant_id text NOT NULL COLLATE pg_catalog."C",
-    payment_id uuid NOT NULL,
-    seq bigint NOT NULL,
-    type text NOT NULL,
-    amount_minor bigint,
-    status_from public.payment_status,
-    status_to public.payment_status NOT NULL,
-    after jsonb NOT NULL,
-    object_id uuid,
-    actor text NOT NULL,
-    request_id text NOT NULL,
-    key text NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    epoch smallint DEFAULT 1 NOT NULL,
-    xid xid8 DEFAULT pg_current_xact_id() NOT NULL
 );
 
 CREATE TABLE public.payment_refunds (

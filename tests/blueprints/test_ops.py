@@ -113,6 +113,12 @@ def test_metrics_are_prometheus_text(framed: Framed) -> None:
     assert "somebody" not in text
 
 
+def test_metrics_tell_how_far_the_feed_lags(framed: Framed) -> None:
+    """E3: asked for when it is scraped."""
+    text = framed.client.get("/metrics").get_data(as_text=True)
+    assert "strongroom_event_feed_lag_seconds 1.5" in text
+
+
 def test_requests_without_a_route_share_one_label(framed: Framed) -> None:
     """OM1: labels are closed sets; a client cannot make series."""
     framed.client.open("/nowhere", method="ANYTHING")

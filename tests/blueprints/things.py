@@ -108,6 +108,9 @@ class Told:
     def readyz(self) -> Readiness:
         return Readiness(checks=self.checks, reasons={})
 
+    def event_feed_lag_s(self) -> float:
+        return 1.5
+
     def healthz(self) -> dict[str, Any]:
         return {"status": self.readyz().status, "version": "1.2.3", "checks": self.checks}
 

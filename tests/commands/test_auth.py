@@ -164,12 +164,3 @@ def test_without_a_database_the_exit_code_is_4(flask: Flask) -> None:
     result = flask(auth.tenants, "list")
     assert result.exit_code == 4
     assert result.stderr.startswith("database_")
-
-
-def test_a_user_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nameless() -> str:
-        raise KeyError
-
-    monkeypatch.setattr("getpass.getuser", nameless)
-    monkeypatch.setattr("os.getuid", lambda: 4711)
-    assert auth._subject() == "cli:4711"

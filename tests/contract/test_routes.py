@@ -25,6 +25,8 @@ SCOPES_OF = {
     "/v1/idempotency-keys": "payments:",
     "/v1/currencies": "payments:",
     "/v1/ledger": "ledger:",
+    "/v1/webhook-endpoints": "webhooks:",
+    "/v1/events": "webhooks:",
 }
 # POSTs that need no key: they have no effect of their own.
 UNKEYED = {"/v1/payments/cancel-by-key"}

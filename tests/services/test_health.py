@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -63,6 +64,7 @@ def world(database: str) -> Iterator[World]:
 ALL_PASS = {
     "database": "pass",
     "schema": "pass",
+    "epoch": "pass",
     "draining": "pass",
     "redis": "pass",
     "jobs": "pass",
@@ -270,3 +272,25 @@ def test_a_history_is_named_alike_until_it_changes(world: World, database: str) 
         )
     assert history(world.db) != first
     assert world.health().healthz()["database"]["epoch"] == 2
+
+
+def test_a_restored_history_is_not_ready(world: World, database_owner: str) -> None:
+    """E4: not before `flask new-epoch`: new events would be ordered before old ones."""
+    insert = (
+        "INSERT INTO payment_events (tenant_id, payment_id, seq, type, status_to, after, actor,"
+        " request_id, key, created_at, xid) SELECT 'default', gen_random_uuid(), 1,"
+        " 'payment.mirrored', 'created', '{}', 'cli:test', '-', '-', now(), '4611686018427387904'"
+    )
+    with psycopg.connect(database_owner, autocommit=True) as conn:
+        conn.execute(insert)
+        ready = world.health().readyz()
+        conn.execute("DELETE FROM payment_events")
+    assert (ready.checks["epoch"], ready.reasons) == ("fail", {"epoch": "event_epoch_stale"})
+    assert not ready.is_ready
+
+
+def test_a_feed_whose_lag_nobody_can_tell_is_not_a_number(world: World) -> None:
+    """E3: 0 would say that all is well."""
+    assert world.health().event_feed_lag_s() == 0
+    world.probe = Database("postgresql://127.0.0.1:1/nowhere", ONE)
+    assert math.isnan(world.health().event_feed_lag_s())
