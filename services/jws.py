@@ -161,6 +161,12 @@ def _list(found: object) -> list[object]:
     return found if isinstance(found, list) else []
 
 
+def public_members(alg: str, public_key: Any) -> dict[str, str]:
+    """Return what RFC 7638 needs of a public key, and nothing else."""
+    made = ALGORITHMS[alg].to_jwk(public_key, as_dict=True)
+    return {name: made[name] for name in MEMBERS_OF[made["kty"]]}
+
+
 def thumbprint(jwk: dict[str, Any]) -> str:
     """Return the SHA-256 thumbprint of a key (RFC 7638)."""
     needed = {name: jwk[name] for name in MEMBERS_OF[jwk["kty"]]}
