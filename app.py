@@ -17,7 +17,9 @@ from persistence.db import Database
 from persistence.kv import Kv, KvSettings
 from persistence.migration_check import MigrationCheck
 from services import Services
+from services.access_tokens import AccessTokens, AccessTokenSettings
 from services.api_keys import ApiKeys
+from services.credentials import Credentials
 from services.currencies import Currencies
 from services.cursors import Cursors
 from services.events import Events
@@ -26,6 +28,8 @@ from services.idempotency import Idempotency, IdempotencySettings
 from services.ledger import Ledger
 from services.payment_queries import PaymentQueries
 from services.payments import Payments, PaymentSettings
+from services.sealed_keys import SealedKeys
+from services.signing_keys import SigningKeys, SigningSettings
 from services.stripes import thread_stripe
 from services.tenants import Tenants
 from services.users import Users
@@ -55,11 +59,16 @@ def _services(config: Config) -> Services:
     currencies = Currencies(db)
     idempotency = _idempotency(config, db, kv)
     payment_queries = PaymentQueries(db, cursors, config.list_scan_rows)
+    api_keys = ApiKeys(db)
+    signing_keys = _signing_keys(config, db)
+    access_tokens = _access_tokens(config, db, signing_keys)
     return Services(
         config=config,
         db=db,
         kv=kv,
-        api_keys=ApiKeys(db),
+        access_tokens=access_tokens,
+        api_keys=api_keys,
+        credentials=Credentials(db, api_keys, access_tokens),
         currencies=currencies,
         events=Events(db, cursors),
         health=_health(config, probe, db, kv),
@@ -67,6 +76,7 @@ def _services(config: Config) -> Services:
         ledger=Ledger(db, cursors, currencies, config.list_scan_rows),
         payment_queries=payment_queries,
         payments=_payments(config, db, idempotency, payment_queries),
+        signing_keys=signing_keys,
         tenants=Tenants(db),
         users=Users(db),
     )
@@ -113,6 +123,24 @@ def _idempotency(config: Config, db: Database, kv: Kv) -> Idempotency:
     )
     secret = next(iter(config.subkeys("idempotency").values()))
     return Idempotency(db, kv, settings, secret)
+
+
+def _access_tokens(config: Config, db: Database, keys: SigningKeys) -> AccessTokens:
+    settings = AccessTokenSettings(
+        issuer=config.public_url,
+        default_tenant=config.default_tenant,
+        audience=config.jwt_audience,
+        ttl_s=config.access_token_ttl_s,
+        fresh_s=config.fresh_auth_s,
+    )
+    return AccessTokens(db, keys, settings)
+
+
+def _signing_keys(config: Config, db: Database) -> SigningKeys:
+    settings = SigningSettings(
+        alg=config.jwt_alg, ttl_s=config.access_token_ttl_s, max_age_s=config.jwks_max_age_s
+    )
+    return SigningKeys(db, SealedKeys(config.subkeys("signing-kek")), settings)
 
 
 def _payments(

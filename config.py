@@ -249,6 +249,21 @@ class Config(BaseSettings):
     feature_argon2_enabled: Flag = _setting(True, "New password hashes are Argon2id.")
     feature_refresh_tokens_enabled: Flag = _setting(True, "Sessions have refresh tokens.")
 
+    feature_jwks_enabled: Flag = _setting(True, "The keys of access tokens are published.")
+
+    # --- Access tokens --------------------------------------------------------------------------
+    access_token_ttl_s: Number = _number(600, 60, 3_600, "Life of an access token.")
+    jwt_alg: Literal["RS256", "ES256", "EdDSA"] = _setting("RS256", "Algorithm of new keys.")
+    jwt_audience: str = _setting(
+        "strongroom", "Claim `aud` of access tokens.", "visible ASCII", pattern=r"^[!-~]{1,200}$"
+    )
+    jwks_max_age_s: Number = _number(
+        300, 0, 86_400, "How long others keep our key set: a new key signs so much later."
+    )
+    fresh_auth_s: Number = _number(
+        300, 1, 86_400, "How long a password counts as just given, for what operators change."
+    )
+
     # --- Payments and idempotency ---------------------------------------------------------------
     idempotency_key_required: Flag = _setting(True, "A POST that moves money needs a key.")
     idempotency_ttl_s: Number = _number(2_592_000, 86_400, 31_536_000, "Life of a key.")

@@ -80,7 +80,7 @@ class IdempotencyKeyInvalid(AppError):
 
 
 class Unauthenticated(AppError):
-    """Send a credential: Authorization: Bearer <API key>."""
+    """Send a credential: Authorization: Bearer <access token or API key>."""
 
     code, status, title = "unauthenticated", 401, "Not authenticated"
 
@@ -91,10 +91,34 @@ class ApiKeyInvalid(AppError):
     code, status, title = "api_key_invalid", 401, "Invalid API key"
 
 
+class AccessTokenInvalid(AppError):
+    """The access token is malformed, altered, or not one of ours."""
+
+    code, status, title = "access_token_invalid", 401, "Invalid access token"
+
+
+class AccessTokenExpired(AppError):
+    """The access token has expired: refresh it."""
+
+    code, status, title = "access_token_expired", 401, "Access token expired"
+
+
+class SessionRevoked(AppError):
+    """The session of this token has ended: log in again."""
+
+    code, status, title = "session_revoked", 401, "Session ended"
+
+
 class ScopeMissing(AppError):
     """The credential lacks the scope that this request needs."""
 
     code, status, title = "scope_missing", 403, "Scope missing"
+
+
+class ReauthenticationRequired(AppError):
+    """This needs an operator who gave the password a moment ago: reauthenticate."""
+
+    code, status, title = "reauthentication_required", 403, "Reauthentication required"
 
 
 class IpNotAllowed(AppError):

@@ -160,11 +160,12 @@ def _admit(op: Operation, held: Services, environ: WSGIEnvironment, now: Exchang
         environ.get("HTTP_AUTHORIZATION"),
         environ.get("HTTP_STRONGROOM_TENANT"),
         address,
-        held.api_keys,
+        held.credentials,
     )
     if actor is not None:
         now.tenant_id, now.actor = actor.tenant_id, actor.subject
-        now.after.append(lambda: held.api_keys.touch(actor, address))
+        if actor.key_id is not None:
+            now.after.append(lambda: held.credentials.touch(actor, address))
     return actor  # type: ignore[return-value]
 
 

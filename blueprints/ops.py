@@ -13,7 +13,8 @@ from blueprints.bodies.ops import Health, Live, Ready
 from blueprints.edge import Call, operation, respond
 from blueprints.hooks import services
 from blueprints.policy import PUBLIC, admit, scope
-from errors import ApiKeyInvalid, AppError, ScopeMissing, Unauthenticated
+from blueprints.refusals import WITH_CREDENTIAL
+from errors import AppError, ScopeMissing
 
 if TYPE_CHECKING:
     from services import Services
@@ -54,7 +55,7 @@ def healthz(_: Call) -> Response:
 @operation(
     policy=PUBLIC,
     answers={200: "text/plain"},
-    errors=(Unauthenticated, ApiKeyInvalid, ScopeMissing),
+    errors=(*WITH_CREDENTIAL, ScopeMissing),
 )
 def metrics(_: Call) -> Response:
     """Show what has been counted, in Prometheus' text; as /healthz, or by METRICS_TOKEN."""
@@ -101,5 +102,5 @@ def _admit(held: Services) -> bool:
     headers = request.headers
     tenant = headers.get("Strongroom-Tenant")
     address = request.remote_addr or ""
-    admit(OPERATORS, headers.get("Authorization"), tenant, address, held.api_keys)
+    admit(OPERATORS, headers.get("Authorization"), tenant, address, held.credentials)
     return True

@@ -67,7 +67,7 @@ def create(call: Call) -> Response:
     """Promise a payment; nothing moves until it is captured."""
     if call.body and call.body.capture_method == "automatic":
         address = request.remote_addr or ""
-        require(call.actor, "payments:capture", services().api_keys, address)
+        require(call.actor, "payments:capture", services().credentials, address)
     return _answered(services().payments.create(_command(call), **_given(call)))
 
 

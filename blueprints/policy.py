@@ -9,31 +9,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from errors import ScopeMissing, TenantMismatch, Unauthenticated
+from errors import ReauthenticationRequired, ScopeMissing, TenantMismatch, Unauthenticated
 from services.actors import MOVES_MONEY, SCOPES
 
 if TYPE_CHECKING:
     from services.actors import Actor
-    from services.api_keys import ApiKeys
+    from services.credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Who may use a route; `required_scope` is set if and only if the kind is `scope`."""
+    """Who may use a route; `required_scope` is set for the kinds `scope` and `fresh` only."""
 
-    kind: Literal["public", "any", "scope"]
+    kind: Literal["public", "any", "users", "scope", "fresh"]
     required_scope: str | None = None
 
 
 PUBLIC = Policy("public")
 ANY = Policy("any")
+USERS = Policy("users")  # Any session, and no API key.
 
 
 def scope(name: str) -> Policy:
     """Let in actors that hold this scope; an unknown one stops the boot."""
+    return Policy("scope", _known(name))
+
+
+def fresh(name: str) -> Policy:
+    """Let in operators who hold this scope and gave their password at most FRESH_AUTH_S ago."""
+    return Policy("fresh", _known(name))
+
+
+def _known(name: str) -> str:
     if name not in SCOPES:
         raise ValueError(f"Bug: there is no scope {name!r}")
-    return Policy("scope", name)
+    return name
 
 
 def admit(
@@ -41,7 +51,7 @@ def admit(
     authorization: str | None,
     tenant: str | None,
     address: str,
-    keys: ApiKeys,
+    credentials: Credentials,
 ) -> Actor | None:
     """Return the actor, None on a public route, or raise what the client gets: 401 or 403.
 
@@ -52,20 +62,24 @@ def admit(
         raise ScopeMissing("This route is closed to everybody.", required_scope=None)
     if policy.kind == "public":
         return None
-    actor = keys.authenticate(_bearer(authorization), address)
+    actor = credentials.authenticate(_bearer(authorization), address)
     if tenant is not None and tenant != actor.tenant_id:
         raise TenantMismatch
+    if policy.kind == "users" and actor.session_id is None:
+        raise ScopeMissing("This is for users: an API key has no session.", required_scope=None)
     if policy.required_scope is not None:
-        require(actor, policy.required_scope, keys, address)
+        require(actor, policy.required_scope, credentials, address)
+    if policy.kind == "fresh" and not actor.is_fresh:
+        raise ReauthenticationRequired
     return actor
 
 
-def require(actor: Actor, required: str, keys: ApiKeys, address: str) -> None:
+def require(actor: Actor, required: str, credentials: Credentials, address: str) -> None:
     """Raise ScopeMissing without this scope; a refusal to move money is audited (A52)."""
     if required in actor.scopes:
         return
     if required in MOVES_MONEY:
-        keys.scope_denied(actor, required, address)
+        credentials.scope_denied(actor, required, address)
     raise ScopeMissing(required_scope=required)
 
 

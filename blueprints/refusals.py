@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from blueprints.edge import BODY_METHODS
 from errors import (
+    AccessTokenExpired,
+    AccessTokenInvalid,
     ApiKeyInvalid,
     AppError,
     BodyTooLarge,
@@ -24,7 +26,9 @@ from errors import (
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    ReauthenticationRequired,
     ScopeMissing,
+    SessionRevoked,
     TenantMismatch,
     TenantSuspended,
     Unauthenticated,
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
 ALWAYS: tuple[type[AppError], ...] = (InvalidHeader, ValidationFailed, AppError, Overloaded)
 WITH_CREDENTIAL: tuple[type[AppError], ...] = (
     Unauthenticated,
+    AccessTokenInvalid,
+    AccessTokenExpired,
+    SessionRevoked,
     ApiKeyInvalid,
     IpNotAllowed,
     TenantMismatch,
@@ -64,8 +71,10 @@ def errors_of(op: Operation, method: str, *, has_path: bool) -> list[type[AppErr
     found = list(ALWAYS)
     if op.policy.kind != "public":
         found += WITH_CREDENTIAL
-    if op.policy.required_scope is not None:
+    if op.policy.kind in {"users", "scope", "fresh"}:
         found.append(ScopeMissing)
+    if op.policy.kind == "fresh":
+        found.append(ReauthenticationRequired)
     if has_path:
         found.append(NotFound)
     if method in BODY_METHODS:

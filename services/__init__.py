@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from config import Config
     from persistence.db import Database
     from persistence.kv import Kv
+    from services.access_tokens import AccessTokens
     from services.api_keys import ApiKeys
+    from services.credentials import Credentials
     from services.currencies import Currencies
     from services.events import Events
     from services.health import Health
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from services.ledger import Ledger
     from services.payment_queries import PaymentQueries
     from services.payments import Payments
+    from services.signing_keys import SigningKeys
     from services.tenants import Tenants
     from services.users import Users
 
@@ -28,7 +31,9 @@ class Services:
     config: Config
     db: Database
     kv: Kv
+    access_tokens: AccessTokens
     api_keys: ApiKeys
+    credentials: Credentials
     currencies: Currencies
     events: Events
     health: Health
@@ -36,5 +41,6 @@ class Services:
     ledger: Ledger
     payment_queries: PaymentQueries
     payments: Payments
+    signing_keys: SigningKeys
     tenants: Tenants
     users: Users

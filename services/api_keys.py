@@ -17,8 +17,8 @@ from errors import (
     TenantSuspended,
     ValidationFailed,
 )
-from observability import current, log
-from repos import api_keys, audit, tenants
+from observability import log
+from repos import api_keys, tenants
 from services.actors import GRANTABLE, Actor
 from services.api_key_texts import read_key, write_key
 
@@ -89,25 +89,10 @@ class ApiKeys:
                     conn,
                     tenant_id=actor.tenant_id,
                     key_id=actor.key_id,
-                    address=_as_inet(address),
+                    address=as_inet(address),
                 )
         except AppError as error:
             log.warning("api_key.not_touched", code=error.code)
-
-    def scope_denied(self, actor: Actor, scope: str, address: str) -> None:
-        """Note in the audit log that `actor` asked for what its scopes do not allow."""
-        with self._db.write() as conn:
-            audit.record(
-                conn,
-                tenant_id=actor.tenant_id,
-                audit_id=self._new_id(),
-                subject=actor.subject,
-                event="scope_denied",
-                outcome="failed",
-                reason=scope,
-                address=_as_inet(address),
-                request_id=current().request_id,
-            )
 
     def create(
         self,
@@ -207,7 +192,7 @@ def _within(address: str, networks: list[str]) -> bool:
     return parsed is not None and any(parsed in ip_network(each) for each in networks)
 
 
-def _as_inet(address: str) -> str | None:
+def as_inet(address: str) -> str | None:
     """Write an address for PostgreSQL, which knows no zones (fe80::1%eth0)."""
     parsed = _parsed(address)
     return str(parsed).partition("%")[0] if parsed else None

@@ -66,6 +66,7 @@ def test_flags_start_as_the_specification_says() -> None:
         "FEATURE_DUAL_WRITE_PAYMENTS": False,
         "FEATURE_ARGON2_ENABLED": True,
         "FEATURE_REFRESH_TOKENS_ENABLED": True,
+        "FEATURE_JWKS_ENABLED": True,
     }
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from app import create_app
 from config import Config
+from services.access_tokens import SessionFacts
 from services.actors import GRANTABLE
 
 if TYPE_CHECKING:
@@ -30,6 +33,20 @@ def new_key() -> str:
     return str(uuid.uuid4())
 
 
+@dataclass(frozen=True)
+class Session:
+    """A user who has logged in, and the access token of that."""
+
+    user_id: uuid.UUID
+    session_id: uuid.UUID
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the user's requests carry."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
 class World:
     """One tenant's client. Every thread may use it: each request takes its own connection."""
 
@@ -44,6 +61,7 @@ class World:
             "LOG_LEVEL": "error",
             # A busy machine may need longer for the first connection: no test fails on a time.
             "DB_POOL_TIMEOUT_MS": "4000",
+            "JWT_ALG": "ES256",  # An RSA key takes most of a second to make.
             **settings,
         }
         self.app = create_app(Config.load(environ))
@@ -65,6 +83,30 @@ class World:
         made = scopes or sorted(GRANTABLE)
         _, text = self.services.api_keys.create(tenant_id, "test", made, SUBJECT)
         return text
+
+    def new_session(
+        self, role: str = "user", tenant_id: str = "default", *, auth_age_s: int = 0
+    ) -> Session:
+        """Make a user of this role with a live session, whose password was given so long ago."""
+        user_id, session_id = self.new_user(tenant_id).id, uuid.uuid4()
+        self.rows(
+            "WITH changed AS (UPDATE users SET role = %s, version = version + 1"
+            " WHERE tenant_id = %s AND id = %s RETURNING tenant_id, id, session_epoch)"
+            " INSERT INTO auth_sessions (tenant_id, id, user_id, epoch, secret_hash, auth_time,"
+            " idle_expires_at, absolute_expires_at) SELECT tenant_id, %s, id, session_epoch,"
+            " sha256('x'), now() - make_interval(secs => %s), now() + interval '1 day',"
+            " now() + interval '2 days' FROM changed RETURNING 1",
+            *(role, tenant_id, user_id, session_id, auth_age_s),
+        )
+        facts = SessionFacts(
+            tenant_id=tenant_id,
+            user_id=user_id,
+            session_id=session_id,
+            auth_time=datetime.now(UTC),
+            amr=["pwd"],
+            role=role,
+        )
+        return Session(user_id, session_id, self.services.access_tokens.issue(facts).text)
 
     # --- HTTP -----------------------------------------------------------------------------------
 

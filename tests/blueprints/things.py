@@ -227,7 +227,7 @@ def build(log: io.StringIO, **environment: str) -> Framed:
     """Put the routes into the frame, with these settings."""
     door, health = Door(), Told()
     app = Flask("framed", static_folder=None)
-    held: Any = SimpleNamespace(config=Config.load(environment), api_keys=door, health=health)
+    held: Any = SimpleNamespace(config=Config.load(environment), credentials=door, health=health)
     hooks.install(app, held)
     problems.install(app)
     for each in (routes, ops.routes, docs.routes):

@@ -181,7 +181,8 @@ def _least(world: World, op: Any) -> dict[str, Any]:
 BAD_HEADERS: list[tuple[dict[str, str], int, str]] = [
     ({"Authorization": ""}, 401, "unauthenticated"),
     ({"Authorization": "Basic YTpi"}, 401, "unauthenticated"),
-    ({"Authorization": f"Bearer {SECRET}"}, 401, "api_key_invalid"),
+    ({"Authorization": f"Bearer {SECRET}"}, 401, "access_token_invalid"),
+    ({"Authorization": f"Bearer srr_{SECRET}"}, 401, "access_token_invalid"),
     ({"Authorization": f"Bearer srk_default_{SECRET}"}, 401, "api_key_invalid"),
     ({"Strongroom-Tenant": "other"}, 403, "tenant_mismatch"),
     ({"Idempotency-Key": ""}, 400, "idempotency_key_invalid"),

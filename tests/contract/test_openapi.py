@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.world import World
 
 # Codes that no route answers with yet: they come with refunds, limits, switches.
-NOT_YET = {"rate_limited", "feature_disabled", "insufficient_funds"}
+NOT_YET = {"rate_limited", "feature_disabled", "insufficient_funds", "reauthentication_required"}
 # Every path answers these, and no operation does.
 OF_NO_OPERATION = {"method_not_allowed"}
 

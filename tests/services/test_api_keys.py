@@ -318,19 +318,6 @@ def test_making_a_key_is_audited(keys: ApiKeys, database: str) -> None:
     assert told == [("cli:ops", "api_key_created", "ok", details)]
 
 
-def test_a_refused_scope_is_audited_with_its_request(keys: ApiKeys, database: str) -> None:
-    """A52: `scope_denied`."""
-    actor = keys.authenticate(made(keys), HERE)
-    begin(Context(request_id="request-1"))
-    keys.scope_denied(actor, "payments:capture", HERE)
-    told = rows(
-        database,
-        "SELECT subject, outcome, reason, host(ip), request_id FROM audit_log"
-        " WHERE event = 'scope_denied'",
-    )
-    assert told == [(actor.subject, "failed", "payments:capture", HERE, "request-1")]
-
-
 # --- Last use -----------------------------------------------------------------------------------
 
 
