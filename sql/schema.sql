@@ -806,6 +806,8 @@ CREATE UNIQUE INDEX payments_legacy_key ON public.payments USING btree (tenant_i
 
 CREATE UNIQUE INDEX payments_reference_key ON public.payments USING btree (tenant_id, user_id, reference) WHERE (reference IS NOT NULL);
 
+CREATE INDEX payments_unposted_idx ON public.payments USING btree (tenant_id, id) WHERE unposted;
+
 CREATE INDEX payments_user_idx ON public.payments USING btree (tenant_id, user_id, created_at, id);
 
 CREATE INDEX refresh_tokens_issued_idx ON public.refresh_tokens USING btree (tenant_id, issued_at);

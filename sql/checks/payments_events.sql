@@ -1,6 +1,7 @@
 -- checks/payments_events: events are dense, and each neighbouring pair is a legal command (E1).
 -- why: section 3 of the payments page as a table: by how many times its amount an event changes
 --   each of the amounts. NULL: by its own rule below. A type without a row is illegal.
+--   What a lost dispute costs is the bank's to say, so it may be more than the dispute itself.
 -- params: none
 -- kind: read | returns: many | scan: all
 WITH commands (
@@ -68,7 +69,11 @@ WHERE
         AND m.refunded = c.refunded * m.amount
         AND m.disputed = c.disputed * m.amount
         AND m.charged_back = c.charged_back * m.amount
-        AND m.fee BETWEEN 0 AND CASE WHEN c.takes_fee THEN m.amount ELSE 0 END
+        AND m.fee BETWEEN 0 AND CASE
+            WHEN m.type = 'payment.dispute_lost' THEN 999999999999999
+            WHEN c.takes_fee THEN m.amount
+            ELSE 0
+        END
         AND m.fee_refunded BETWEEN 0 AND CASE WHEN c.returns_fee THEN m.amount ELSE 0 END
         AND CASE
             WHEN m.type IN ('payment.authorized', 'payment.cancelled', 'payment.failed')
@@ -79,7 +84,9 @@ WHERE
                     m.authorized >= CASE m.status_before WHEN 'created' THEN m.amount ELSE 0 END
                     AND (m.authorized = 0 OR m.status_before = 'created')
                     AND m.voided IN (0, m.capturable + m.authorized - m.captured)
-            WHEN m.type IN ('payment.voided', 'payment.expired') THEN m.voided = m.capturable
+            WHEN m.type IN ('payment.voided', 'payment.expired')
+                THEN m.voided = m.capturable AND m.capturable > 0
+            WHEN m.type = 'payment.authorization_expiring' THEN m.amount = m.capturable
             ELSE true
         END
     ) IS NOT TRUE

@@ -1,20 +1,17 @@
--- ledger/open_accounts: make the accounts of a payment, those that are missing.
+-- ledger/open_accounts: make accounts that a payment's posting needs, those that are missing.
 -- why: a house account takes part in every posting, so it gets stripes: 16 writers need not queue.
--- params: tenant_id text, currency text, user_id uuid, available text, clearing text, fees text, house_stripes smallint
+-- params: tenant_id text, currency text, user_id uuid, codes text[], house_stripes smallint
 -- kind: write | returns: count | locks: none: only new rows
 WITH opened AS (
     INSERT INTO ledger_accounts (
         tenant_id, code, currency, normal_side, stripes, owner_user_id
     )
-    VALUES
-    (
-        :'tenant_id'::text, :'available'::text, :'currency'::text::char(3), 1, 1, :'user_id'::uuid
-    ),
-    (
-        :'tenant_id'::text, :'clearing'::text, :'currency'::text::char(3), -1, :'house_stripes'::smallint,
-        NULL
-    ),
-    (:'tenant_id'::text, :'fees'::text, :'currency'::text::char(3), 1, :'house_stripes'::smallint, NULL)
+    SELECT
+        :'tenant_id'::text, c.code, :'currency'::text::char(3),
+        CASE WHEN c.code LIKE 'gateways:%' THEN -1 ELSE 1 END,
+        CASE WHEN c.code LIKE 'users:%' THEN 1 ELSE :'house_stripes'::smallint END,
+        CASE WHEN c.code LIKE 'users:%' THEN :'user_id'::uuid END
+    FROM unnest(:'codes'::text[]) AS c (code)
     ON CONFLICT (tenant_id, code, currency) DO NOTHING
     RETURNING account_id, currency, normal_side, stripes, owner_user_id
 )

@@ -1,12 +1,12 @@
 -- payments/authorize: the payer's bank has promised the money; it waits to be captured.
 -- why: no ledger here: a promise is not yet money. An automatic payment is captured by payments/capture.
--- params: tenant_id text, payment_id uuid, if_match bigint, amount_minor bigint, capture_before text?, gateway_reference text?, authorization_ttl_s bigint, scope text, key text, operation text, fingerprint bytea, fingerprint_version smallint, ttl_s bigint, actor text, request_id text
+-- params: tenant_id text, payment_id uuid, if_match bigint, amount_minor bigint, currency text?, capture_before text?, gateway_reference text?, authorization_ttl_s bigint, scope text, key text, operation text, fingerprint bytea, fingerprint_version smallint, ttl_s bigint, actor text, request_id text
 -- kind: write | returns: 0..1 | locks: payments row, then the key
 -- claims: key
 -- present: answer
 WITH target AS (
     SELECT
-        p.id, p.amount_minor, p.version, p.updated_at, p.status, p.capture_method,
+        p.id, p.amount_minor, p.version, p.updated_at, p.status, p.capture_method, p.currency,
         payment_json(p) AS payment
     FROM payments AS p
     WHERE p.tenant_id = :'tenant_id'::text AND p.id = :'payment_id'::uuid
@@ -26,6 +26,7 @@ asked AS (
         AND t.capture_method <> 'automatic'
         AND :'amount_minor'::bigint <= t.amount_minor
         AND :'if_match'::bigint IN (0, t.version)
+        AND coalesce(t.currency = :'currency'::text, true)
 ),
 decided AS (
     SELECT
@@ -47,7 +48,10 @@ claimed AS (
         :'tenant_id'::text, :'scope'::text, :'key'::text, :'operation'::text,
         :'fingerprint'::bytea, :'fingerprint_version'::smallint, 'completed', 200,
         d.payment || d.after
-        || jsonb_build_object('version', d.version, 'updated_at', d.updated_at, 'gateway_reference', :'gateway_reference'::text),
+        || jsonb_build_object(
+            'version', d.version, 'updated_at', d.updated_at,
+            'gateway_reference', :'gateway_reference'::text, 'overdue', d.capture_before <= now()
+        ),
         'payment', d.id, :'request_id'::text, now(),
         now() + make_interval(secs => :'ttl_s'::bigint)
     FROM decided AS d

@@ -1,13 +1,15 @@
 -- payments/end: cancel or fail a payment before anything was authorised.
 -- why: the two differ in their reason alone, so they are one statement.
--- params: tenant_id text, payment_id uuid, if_match bigint, end_reason text, failure_code text?, failure_message text?, scope text, key text, operation text, fingerprint bytea, fingerprint_version smallint, ttl_s bigint, actor text, request_id text
+-- params: tenant_id text, payment_id uuid, owner_id text?, if_match bigint, end_reason text, failure_code text?, failure_message text?, scope text, key text, operation text, fingerprint bytea, fingerprint_version smallint, ttl_s bigint, actor text, request_id text
 -- kind: write | returns: 0..1 | locks: payments row, then the key
 -- claims: key
 -- present: answer
 WITH target AS (
     SELECT p.id, p.status, p.version, p.updated_at, payment_json(p) AS payment
     FROM payments AS p
-    WHERE p.tenant_id = :'tenant_id'::text AND p.id = :'payment_id'::uuid
+    WHERE
+        p.tenant_id = :'tenant_id'::text AND p.id = :'payment_id'::uuid
+        AND p.user_id = coalesce(:'owner_id'::text::uuid, p.user_id)
     FOR NO KEY UPDATE
 ),
 decided AS (
