@@ -22,12 +22,16 @@ from services.api_keys import ApiKeys
 from services.credentials import Credentials
 from services.currencies import Currencies
 from services.cursors import Cursors
+from services.disputes import Disputes
 from services.events import Events
 from services.health import Health, history
 from services.idempotency import Idempotency, IdempotencySettings
+from services.key_cancellation import KeyCancellation
 from services.ledger import Ledger
+from services.payment_commands import PaymentCommands, PaymentSettings
 from services.payment_queries import PaymentQueries
-from services.payments import Payments, PaymentSettings
+from services.payments import Payments
+from services.refunds import Refunds
 from services.sealed_keys import SealedKeys
 from services.signing_keys import SigningKeys, SigningSettings
 from services.stripes import thread_stripe
@@ -62,6 +66,8 @@ def _services(config: Config) -> Services:
     api_keys = ApiKeys(db)
     signing_keys = _signing_keys(config, db)
     access_tokens = _access_tokens(config, db, signing_keys)
+    commands = _payment_commands(config, db, idempotency)
+    payments = Payments(commands)
     return Services(
         config=config,
         db=db,
@@ -71,12 +77,22 @@ def _services(config: Config) -> Services:
         credentials=Credentials(db, api_keys, access_tokens),
         currencies=currencies,
         events=Events(db, cursors),
+        disputes=Disputes(commands),
         health=_health(config, probe, db, kv),
         idempotency=idempotency,
+        key_cancellation=KeyCancellation(
+            db,
+            idempotency,
+            payments,
+            payment_queries,
+            key_ttl_s=config.idempotency_ttl_s if config.feature_idempotency_enabled else None,
+            new_id=uuid7,
+        ),
         ledger=Ledger(db, cursors, currencies, config.list_scan_rows),
         payment_queries=payment_queries,
-        payments=_payments(config, db, idempotency, payment_queries),
         signing_keys=signing_keys,
+        payments=payments,
+        refunds=Refunds(commands),
         tenants=Tenants(db),
         users=Users(db),
     )
@@ -143,13 +159,11 @@ def _signing_keys(config: Config, db: Database) -> SigningKeys:
     return SigningKeys(db, SealedKeys(config.subkeys("signing-kek")), settings)
 
 
-def _payments(
-    config: Config, db: Database, idempotency: Idempotency, queries: PaymentQueries
-) -> Payments:
+def _payment_commands(config: Config, db: Database, idempotency: Idempotency) -> PaymentCommands:
     settings = PaymentSettings(
         ledger=config.feature_ledger_enabled,
         key_ttl_s=config.idempotency_ttl_s,
         authorization_ttl_s=config.authorization_ttl_s,
         duplicate_window_s=config.duplicate_window_s,
     )
-    return Payments(db, idempotency, queries, settings, new_id=uuid7, stripe=thread_stripe)
+    return PaymentCommands(db, idempotency, settings, new_id=uuid7, stripe=thread_stripe)

@@ -255,8 +255,14 @@ class AmountExceedsCapturable(AppError):
     code, status, title = "amount_exceeds_capturable", 422, "Amount too large"
 
 
+class AmountExceedsRefundable(AppError):
+    """More than what is left to give back cannot be refunded or disputed."""
+
+    code, status, title = "amount_exceeds_refundable", 422, "Amount too large"
+
+
 class FeeExceedsAmount(AppError):
-    """The fee is larger than the amount it is taken from."""
+    """The fee is larger than the amount, or than what is left of the fee."""
 
     code, status, title = "fee_exceeds_amount", 422, "Fee too large"
 
@@ -353,6 +359,8 @@ class OutcomeUnknown(AppError):
 CONSTRAINTS: dict[str, type[AppError]] = {
     "payments_reference_key": DuplicateReference,
     "payment_captures_reference_key": DuplicateReference,
+    "payment_refunds_reference_key": DuplicateReference,
+    "payment_disputes_reference_key": DuplicateReference,
     "payments_user_fkey": UserNotFound,
     "ledger_balances_counters_check": AmountOverflow,
 }

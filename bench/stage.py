@@ -20,8 +20,7 @@ from persistence.embedded_postgres import OWNER_ROLE, SUPERUSER
 from repos import ledger
 from services.actors import GRANTABLE
 from services.api_keys import ApiKeys
-from services.payment_refusals import account_codes
-from services.payments import HOUSE_STRIPES
+from services.payment_commands import HOUSE_STRIPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -160,16 +159,14 @@ class Stage:
 
 
 def _open_accounts(db: Database, user_id: UUID) -> None:
-    available, clearing, fees = account_codes(user_id, GATEWAY)
+    codes = [f"users:{user_id}:available", f"gateways:{GATEWAY}:clearing", "platform:fees"]
     with db.write() as conn:
         ledger.open_accounts(
             conn,
             tenant_id=TENANT,
             currency=CURRENCY,
             user_id=user_id,
-            available=available,
-            clearing=clearing,
-            fees=fees,
+            codes=codes,
             house_stripes=HOUSE_STRIPES,
         )
 

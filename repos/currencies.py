@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING
 from persistence.statements import statement
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from persistence.db import Conn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrencyRow:
-    """A code and its digits after the decimal point; None: it has no minor unit (metals)."""
+    """A currency of ISO 4217, as the list of `published_on` has it.
+
+    `exponent`: digits after the decimal point; None: it has no minor unit (metals).
+    """
 
     code: str
+    numeric_code: int
+    name: str
     exponent: int | None
+    published_on: date
+    withdrawn_on: date | None
 
 
 LIST_ALL = statement("currencies/list_all", CurrencyRow)

@@ -38,7 +38,13 @@ class DoneRow:
     expires_at: datetime
 
 
+CANCEL = statement("idempotency/cancel")
 GET = statement("idempotency/get", KeyRow)
+
+
+def cancel(conn: Conn, **claim: Any) -> int:
+    """Leave a tombstone where no key is; 0: there is one. The parameters are those of a claim."""
+    return CANCEL.count(conn, **claim)
 
 
 def get(conn: Conn, *, tenant_id: str, scope: str, key: str) -> KeyRow | None:

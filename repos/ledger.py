@@ -83,20 +83,16 @@ def open_accounts(
     tenant_id: str,
     currency: str,
     user_id: UUID,
-    available: str,
-    clearing: str,
-    fees: str,
+    codes: list[str],
     house_stripes: int,
 ) -> int:
-    """Open what a payment needs and is missing; returns how many balance rows were made."""
+    """Open those of a payment's accounts that are missing; how many balance rows were made."""
     return OPEN_ACCOUNTS.count(
         conn,
         tenant_id=tenant_id,
         currency=currency,
         user_id=user_id,
-        available=available,
-        clearing=clearing,
-        fees=fees,
+        codes=codes,
         house_stripes=house_stripes,
     )
 

@@ -46,10 +46,9 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandFacts:
-    """Why a command gave no row. `accounts`: those that exist, if the ledger is on.
+    """Why a command gave no row. `accounts`: those of the payment that exist, if the ledger is on.
 
-    Each has code, status, ceiling, reachable_minor, and raised_minor: the counter that a capture
-    raises.
+    Each has code, normal_side, status, floor, ceiling and its four counters.
     """
 
     payment: dict[str, Any] | None
@@ -66,17 +65,69 @@ class CreateFacts:
     reference_id: UUID | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureRow:
+    """One capture, in the currency of its payment. `final`: nothing is left to capture after it."""
+
+    id: UUID
+    payment_id: UUID
+    reference: str | None
+    amount_minor: int
+    currency: str
+    fee_minor: int
+    final: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpiringRow:
+    """An authorisation that has lapsed (`is_overdue`), or that will and nobody was told."""
+
+    id: UUID
+    capture_before: datetime
+    is_overdue: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpostedRow:
+    """A payment with events that the ledger does not know."""
+
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedRow:
+    """The first of `missing` events that the ledger did not know; None: there was none.
+
+    `is_posted`: it does now; else the book has refused it.
+    """
+
+    missing: int
+    type: str | None
+    amount_minor: int | None
+    fee_minor: int | None
+    is_posted: bool
+
+
 AUTHORIZE = statement("payments/authorize", DoneRow)
 CAPTURE = statement("payments/capture", DoneRow)
 CREATE = statement("payments/create", DoneRow)
 END = statement("payments/end", DoneRow)
 EXPLAIN = statement("payments/explain", CommandFacts)
 EXPLAIN_CREATE = statement("payments/explain_create", CreateFacts)
+EXPIRE = statement("payments/expire")
 GET = statement("payments/get", dict[str, Any])
+GET_CAPTURE = statement("payments/get_capture", CaptureRow)
 LIST = statement("payments/list", ListRow)
 LIST_BY_USER = statement("payments/list_by_user", ListRow)
+LIST_CAPTURES = statement("payments/list_captures", CaptureRow)
 LIST_EVENTS = statement("payments/list_events", EventRow)
+LIST_EXPIRING = statement("payments/list_expiring", ExpiringRow)
+LIST_UNPOSTED = statement("payments/list_unposted", UnpostedRow)
+POST_EVENT = statement("payments/post_event", PostedRow)
+UPDATE = statement("payments/update", DoneRow)
 VOID = statement("payments/void", DoneRow)
+WARN = statement("payments/warn")
 
 
 def authorize(
@@ -85,6 +136,7 @@ def authorize(
     payment_id: UUID,
     if_match: int,
     amount_minor: int,
+    currency: str | None,
     capture_before: str | None,
     gateway_reference: str | None,
     authorization_ttl_s: int,
@@ -96,6 +148,7 @@ def authorize(
         payment_id=payment_id,
         if_match=if_match,
         amount_minor=amount_minor,
+        currency=currency,
         capture_before=capture_before,
         gateway_reference=gateway_reference,
         authorization_ttl_s=authorization_ttl_s,
@@ -178,6 +231,7 @@ def end(
     conn: Conn,
     *,
     payment_id: UUID,
+    owner_id: str | None,
     if_match: int,
     end_reason: str,
     failure_code: str | None,
@@ -188,6 +242,7 @@ def end(
     return END.one_or_none(
         conn,
         payment_id=payment_id,
+        owner_id=owner_id,
         if_match=if_match,
         end_reason=end_reason,
         failure_code=failure_code,
@@ -201,15 +256,19 @@ def explain(
     *,
     tenant_id: str,
     payment_id: UUID,
+    owner_id: str | None,
+    kind: str,
     reference: str | None,
     ledger: bool,
     stripe: int,
 ) -> CommandFacts:
-    """Read why a command on a payment gave no row."""
+    """Read why a command gave no row; `kind` (capture, refund, dispute) has the reference."""
     return EXPLAIN.one(
         conn,
         tenant_id=tenant_id,
         payment_id=payment_id,
+        owner_id=owner_id,
+        kind=kind,
         reference=reference,
         ledger=ledger,
         stripe=stripe,
@@ -234,11 +293,27 @@ def explain_create(
     )
 
 
+def expire(conn: Conn, *, tenant_id: str, payment_id: UUID, actor: str, request_id: str) -> int:
+    """Give back what was not captured in time; 0: it is not overdue, or somebody changes it."""
+    return EXPIRE.count(
+        conn, tenant_id=tenant_id, payment_id=payment_id, actor=actor, request_id=request_id
+    )
+
+
 def get(
     conn: Conn, *, tenant_id: str, payment_id: UUID, owner_id: str | None
 ) -> dict[str, Any] | None:
     """Read one payment; `owner_id` narrows the reach to that user's."""
     return GET.one_or_none(conn, tenant_id=tenant_id, payment_id=payment_id, owner_id=owner_id)
+
+
+def get_capture(
+    conn: Conn, *, tenant_id: str, capture_id: UUID, owner_id: str | None
+) -> CaptureRow | None:
+    """Read one capture; `owner_id` narrows the reach to that user's."""
+    return GET_CAPTURE.one_or_none(
+        conn, tenant_id=tenant_id, capture_id=capture_id, owner_id=owner_id
+    )
 
 
 def list_(conn: Conn, **filters: Any) -> list[ListRow]:
@@ -249,6 +324,26 @@ def list_(conn: Conn, **filters: Any) -> list[ListRow]:
 def list_by_user(conn: Conn, *, user_id: UUID, **filters: Any) -> list[ListRow]:
     """Read a page of one user's payments."""
     return LIST_BY_USER.all(conn, user_id=user_id, **filters)
+
+
+def list_captures(
+    conn: Conn,
+    *,
+    tenant_id: str,
+    payment_id: UUID,
+    owner_id: str | None,
+    before_id: UUID,
+    row_limit: int,
+) -> list[CaptureRow]:
+    """Read captures of one payment before `before_id`, newest first."""
+    return LIST_CAPTURES.all(
+        conn,
+        tenant_id=tenant_id,
+        payment_id=payment_id,
+        owner_id=owner_id,
+        before_id=before_id,
+        row_limit=row_limit,
+    )
 
 
 def list_events(
@@ -271,6 +366,87 @@ def list_events(
     )
 
 
+def list_expiring(
+    conn: Conn, *, tenant_id: str, warning_s: int, after_at: str, after_id: UUID, row_limit: int
+) -> list[ExpiringRow]:
+    """Read authorisations that lapse within `warning_s`, after a position, the first first."""
+    return LIST_EXPIRING.all(
+        conn,
+        tenant_id=tenant_id,
+        warning_s=warning_s,
+        after_at=after_at,
+        after_id=after_id,
+        row_limit=row_limit,
+    )
+
+
+def list_unposted(
+    conn: Conn, *, tenant_id: str, after_id: UUID, row_limit: int
+) -> list[UnpostedRow]:
+    """Read payments that wait for ledger-catch-up, by id."""
+    return LIST_UNPOSTED.all(conn, tenant_id=tenant_id, after_id=after_id, row_limit=row_limit)
+
+
+def post_event(
+    conn: Conn,
+    *,
+    tenant_id: str,
+    payment_id: UUID,
+    transaction_id: UUID,
+    stripe: int,
+    actor: str,
+    request_id: str,
+) -> PostedRow | None:
+    """Post the first event that the ledger does not know; None: nothing to do, or not now."""
+    return POST_EVENT.one_or_none(
+        conn,
+        tenant_id=tenant_id,
+        payment_id=payment_id,
+        transaction_id=transaction_id,
+        stripe=stripe,
+        actor=actor,
+        request_id=request_id,
+    )
+
+
+def update(
+    conn: Conn,
+    *,
+    payment_id: UUID,
+    owner_id: str | None,
+    if_match: int,
+    sets_description: bool,
+    description: str | None,
+    metadata: str | None,
+    **command: Any,
+) -> DoneRow | None:
+    """Merge description and metadata; `metadata` is JSON text, None takes all names away."""
+    return UPDATE.one_or_none(
+        conn,
+        payment_id=payment_id,
+        owner_id=owner_id,
+        if_match=if_match,
+        sets_description=sets_description,
+        description=description,
+        metadata=metadata,
+        **command,
+    )
+
+
 def void(conn: Conn, *, payment_id: UUID, if_match: int, **command: Any) -> DoneRow | None:
     """Give back all that was authorised and not captured."""
     return VOID.one_or_none(conn, payment_id=payment_id, if_match=if_match, **command)
+
+
+def warn(
+    conn: Conn, *, tenant_id: str, payment_id: UUID, warning_s: int, actor: str, request_id: str
+) -> int:
+    """Note that an authorisation is about to lapse; 0: it was noted, or somebody changes it."""
+    return WARN.count(
+        conn,
+        tenant_id=tenant_id,
+        payment_id=payment_id,
+        warning_s=warning_s,
+        actor=actor,
+        request_id=request_id,
+    )

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from services.api_keys import ApiKeys
     from services.credentials import Credentials
     from services.currencies import Currencies
+    from services.disputes import Disputes
     from services.events import Events
     from services.health import Health
     from services.idempotency import Idempotency
+    from services.key_cancellation import KeyCancellation
     from services.ledger import Ledger
     from services.payment_queries import PaymentQueries
     from services.payments import Payments
+    from services.refunds import Refunds
     from services.signing_keys import SigningKeys
     from services.tenants import Tenants
     from services.users import Users
@@ -36,11 +39,14 @@ class Services:
     credentials: Credentials
     currencies: Currencies
     events: Events
+    disputes: Disputes
     health: Health
     idempotency: Idempotency
+    key_cancellation: KeyCancellation
     ledger: Ledger
     payment_queries: PaymentQueries
     payments: Payments
     signing_keys: SigningKeys
+    refunds: Refunds
     tenants: Tenants
     users: Users

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from persistence.db import Database
+    from repos.currencies import CurrencyRow
 
 KEPT_S = 60  # Currencies change once or twice a year, by a migration.
 
@@ -31,20 +32,29 @@ class Currencies:
         self._db = db
         self._monotonic = monotonic
         # One assignment replaces both, so threads need no lock: at worst two of them read.
-        self._kept: tuple[float, dict[str, int | None]] = (float("-inf"), {})
+        self._kept: tuple[float, dict[str, CurrencyRow]] = (float("-inf"), {})
+
+    def list_all(self) -> list[CurrencyRow]:
+        """Return every currency, by code."""
+        return [*self._read().values()]
 
     def exponent(self, code: str) -> int | None:
         """Return the digits after the decimal point; None: no minor unit, or no such currency.
 
         May ask the database: not to be called while a connection is held (AW2).
         """
-        read_at, exponents = self._kept
+        row = self._read(code).get(code)
+        return None if row is None else row.exponent
+
+    def _read(self, code: str | None = None) -> dict[str, CurrencyRow]:
+        """Return what is kept, if it is young and has `code`; else what the table says now."""
+        read_at, kept = self._kept
         now = self._monotonic()
-        if code not in exponents or now - read_at > KEPT_S:
+        if now - read_at > KEPT_S or (code is not None and code not in kept):
             with self._db.read() as conn:
-                exponents = {row.code: row.exponent for row in currencies.list_all(conn)}
-            self._kept = (now, exponents)
-        return exponents.get(code)
+                kept = {row.code: row for row in currencies.list_all(conn)}
+            self._kept = (now, kept)
+        return kept
 
     def decimal(self, amount_minor: int, code: str) -> str | None:
         """Return `amount_minor` in major units of `code`; None where it has no minor unit."""

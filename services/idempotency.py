@@ -35,13 +35,12 @@ if TYPE_CHECKING:
     from persistence.kv import Kv
     from repos.idempotency import DoneRow, KeyRow
 
-FINGERPRINT_VERSION = 1
 # A statement that gave no row, and no reason when asked why, met a change in between: once more.
 TRIES = 3
 POLL_S = 0.02
 MARK, COPY = b"m", b"c"
 MAC_BYTES = 32
-_CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 DRAFT = "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-key-header-07"
 
 
@@ -49,7 +48,8 @@ DRAFT = "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-ke
 class Claim:
     """What a keyed request claims. `generated`: the client sent no key, so nobody can repeat it.
 
-    `operation` is method and path with its ids; `fingerprint` is 32 bytes (K5).
+    `operation` is method and path with its ids; `fingerprint` is 32 bytes (K5), of `content`: the
+    query's pairs and the body's document.
     """
 
     tenant_id: str
@@ -60,6 +60,18 @@ class Claim:
     fingerprint_version: int
     request_id: str
     generated: bool = False
+    content: tuple[list[tuple[str, str]], Any] = field(default=([], {}))
+
+    def is_of(self, stored: KeyRow) -> bool:
+        """Tell whether this is the request that was stored, by that row's fingerprint.
+
+        One of a later release, which this one cannot compute, passes: to repeat an answer moves
+        nothing, and a refusal would have the client pay again under another key.
+        """
+        if stored.fingerprint_version == self.fingerprint_version:
+            return stored.fingerprint == self.fingerprint
+        made = FINGERPRINTS.get(stored.fingerprint_version)
+        return made is None or stored.fingerprint == made(*self.content)
 
     @property
     def hint(self) -> str:
@@ -92,10 +104,20 @@ class IdempotencySettings:
 F = TypeVar("F")
 
 
-def fingerprint(query: list[tuple[str, str]], document: object) -> bytes:
-    """Return SHA-256 over version, sorted query and canonical JSON of the body (K5)."""
-    canonical = _CANONICAL([FINGERPRINT_VERSION, sorted(query), document])
+def _canonical_json(query: list[tuple[str, str]], document: object) -> bytes:
+    """Version 1: sorted query and body, names by code point, no spaces, integers as written."""
+    canonical = CANONICAL([1, sorted(query), document])
     return sha256(canonical.encode("utf-8", "surrogatepass")).digest()
+
+
+# A stored key is compared by the version that it was stored with, so old ones stay (K5).
+FINGERPRINTS: dict[int, Callable[[list[tuple[str, str]], object], bytes]] = {1: _canonical_json}
+FINGERPRINT_VERSION = max(FINGERPRINTS)
+
+
+def fingerprint(query: list[tuple[str, str]], document: object) -> bytes:
+    """Return what tells requests with one key apart: SHA-256 of query and body, by meaning."""
+    return FINGERPRINTS[FINGERPRINT_VERSION](query, document)
 
 
 class Idempotency:
@@ -283,7 +305,7 @@ def replay(claim: Claim, stored: KeyRow) -> Answer:
         raise IdempotencyKeyCancelled(**about(claim, "2.6", safe_new_key=True))
     if stored.operation != claim.operation:
         raise IdempotencyKeyReused(differs=["operation"], **about(claim, "2.2", safe_new_key=True))
-    if stored.fingerprint != claim.fingerprint:
+    if not claim.is_of(stored):
         raise IdempotencyKeyReused(differs=["request"], **about(claim, "2.2", safe_new_key=True))
     if stored.status is None or stored.answer is None:
         raise RuntimeError(f"Bug: a completed key without an answer: {claim.operation}")

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from errors import NotFound
-from repos import payments
+from repos import disputes, payments, refunds
+from services.payment_states import AMOUNT_MAX_MINOR
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from persistence.db import Database
-    from repos.payments import EventRow, ListRow
+    from repos.disputes import DisputeRow
+    from repos.payments import CaptureRow, EventRow, ListRow
+    from repos.refunds import RefundRow
     from services.actors import Actor
     from services.cursors import Cursors
 
-AMOUNT_MAX_MINOR = 999_999_999_999_999
+T = TypeVar("T")
 LAST_ID = UUID(int=2**128 - 1)
 
 
@@ -96,6 +100,46 @@ class PaymentQueries:
         position = [last.created_at.isoformat(), str(last.id)]
         return shown, self._cursors.sign("payments", position, bound)
 
+    # --- What was made of a payment -------------------------------------------------------------
+
+    def capture(self, actor: Actor, capture_id: UUID) -> CaptureRow:
+        """Return a capture. Raises NotFound."""
+        with self._db.read() as conn:
+            return _found(payments.get_capture(conn, capture_id=capture_id, **_reach(actor)))
+
+    def refund(self, actor: Actor, refund_id: UUID) -> RefundRow:
+        """Return a refund. Raises NotFound."""
+        with self._db.read() as conn:
+            return _found(refunds.get(conn, refund_id=refund_id, **_reach(actor)))
+
+    def dispute(self, actor: Actor, dispute_id: UUID) -> DisputeRow:
+        """Return a dispute. Raises NotFound."""
+        with self._db.read() as conn:
+            return _found(disputes.get(conn, dispute_id=dispute_id, **_reach(actor)))
+
+    def parts(
+        self, actor: Actor, what: str, payment_id: UUID, limit: int, cursor: str | None
+    ) -> tuple[list[Any], str | None]:
+        """Return `what` (captures, refunds, disputes) was made of a payment, newest first.
+
+        With the next page's cursor, or None. Raises NotFound, CursorInvalid.
+        """
+        bound = {**_reach(actor), "payment": str(payment_id)}
+        (before_id,) = self._cursors.read(what, cursor, bound) if cursor else (str(LAST_ID),)
+        with self._db.read() as conn:
+            rows = LISTS[what](
+                conn,
+                payment_id=payment_id,
+                before_id=UUID(before_id),
+                row_limit=limit + 1,
+                **_reach(actor),
+            )
+        if not rows:
+            self.get(actor, payment_id)
+        shown = rows[:limit]
+        is_end = len(rows) == len(shown)
+        return shown, None if is_end else self._cursors.sign(what, [str(shown[-1].id)], bound)
+
     def _rows(
         self, actor: Actor, filters: Filters, limit: int, before_at: str, before_id: UUID
     ) -> list[ListRow]:
@@ -115,10 +159,29 @@ class PaymentQueries:
             "row_limit": limit,
         }
         user_id = actor.owner_id or filters.user_id
+        if filters.user_id not in {None, user_id}:
+            return []  # Another's payments are as absent as those that do not exist (P41).
         with self._db.read() as conn:
             if user_id is None:
                 return payments.list_(conn, **params)
             return payments.list_by_user(conn, user_id=user_id, **params)
+
+
+LISTS: dict[str, Callable[..., list[Any]]] = {
+    "captures": payments.list_captures,
+    "refunds": refunds.list_by_payment,
+    "disputes": disputes.list_by_payment,
+}
+
+
+def _reach(actor: Actor) -> dict[str, Any]:
+    return {"tenant_id": actor.tenant_id, "owner_id": _text(actor.owner_id)}
+
+
+def _found(row: T | None) -> T:
+    if row is None:
+        raise NotFound
+    return row
 
 
 def _text(value: UUID | None) -> str | None:

@@ -6,7 +6,14 @@ reachable tuple of small amounts.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+AMOUNT_MAX_MINOR = 999_999_999_999_999  # Exact in every JSON client: below 2^53 (P1).
+METADATA_MAX_NAMES = 50
+METADATA_MAX_BYTES = 8_192
 
 COUNTERS = (
     "authorized_minor",
@@ -69,6 +76,32 @@ def allowed_actions(payment: dict[str, Any]) -> list[str]:
     """Return the commands whose guards hold: it knows row and clock, not the caller's scopes."""
     if payment["status"] == "created":
         return ["authorize", "capture", "cancel", "fail"]
-    if capturable_minor(payment) == 0:
-        return []
-    return ["void"] if payment.get("overdue") else ["capture", "void"]
+    is_open, is_refundable = capturable_minor(payment) > 0, refundable_minor(payment) > 0
+    actions = {
+        "capture": is_open and not payment.get("overdue"),
+        "void": is_open,
+        "refund": is_refundable,
+        "dispute": is_refundable,
+    }
+    return [name for name, holds in actions.items() if holds]
+
+
+def resolved_event(dispute_status: str, outcome: str) -> str | None:
+    """Return what it is called that a dispute ends so; None: it cannot. A lost one may be won."""
+    table = {
+        ("open", "won"): "payment.dispute_won",
+        ("open", "lost"): "payment.dispute_lost",
+        ("lost", "won"): "payment.dispute_reversed",
+    }
+    return table.get((dispute_status, outcome))
+
+
+def merged(metadata: Mapping[str, str], patch: Mapping[str, str | None] | None) -> dict[str, str]:
+    """Return metadata after a merge patch (RFC 7396): a null takes a name away, None all."""
+    whole = {} if patch is None else {**metadata, **patch}
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+def metadata_bytes(metadata: Mapping[str, str | None]) -> int:
+    """Return how many bytes the names and values of metadata have."""
+    return sum(len(name.encode()) + len((value or "").encode()) for name, value in metadata.items())

@@ -6,84 +6,27 @@ A command is sent, and only if it changed nothing is it asked why. All times are
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from errors import AppError, ValidationFailed
-from repos import ledger as accounts
+from errors import AppError, NotFound, ValidationFailed
 from repos import payments
 from services import payment_refusals as refusals
-from services.payment_refusals import (
-    AccountsMissing,
-    CapturesAtOnce,
-    CaptureWish,
-    account_codes,
-)
+from services.payment_refusals import CapturesAtOnce, Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
     from uuid import UUID
 
-    from persistence.db import Conn, Database
-    from repos.idempotency import DoneRow
-    from repos.payments import CommandFacts
-    from services.actors import Actor
-    from services.idempotency import Answer, Claim, Idempotency
-    from services.payment_queries import PaymentQueries
-
-# House accounts take part in every posting; so many writers do not queue for one row.
-HOUSE_STRIPES = 16
-# Nobody but this client knows a key that the server made; it is kept for a day (K3).
-GENERATED_KEY_TTL_S = 86_400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentSettings:
-    """Lives of things, in seconds, and whether payments post to the ledger."""
-
-    ledger: bool
-    key_ttl_s: int
-    authorization_ttl_s: int
-    duplicate_window_s: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """Who asks, under which key, if the payment is still at `if_match` (0: whatever it is).
-
-    `fault` is what is wrong with the body: raised once the key is known to be new (K1).
-    """
-
-    actor: Actor
-    claim: Claim
-    if_match: int = 0
-    fault: AppError | None = None
+    from services.idempotency import Answer
+    from services.payment_commands import Command, PaymentCommands
 
 
 class Payments:
     """The use cases of payments."""
 
-    def __init__(
-        self,
-        db: Database,
-        idempotency: Idempotency,
-        queries: PaymentQueries,
-        settings: PaymentSettings,
-        *,
-        new_id: Callable[[], UUID],
-        stripe: Callable[[], int],
-    ) -> None:
-        """`new_id` makes UUIDs of version 7; `stripe` tells which row of a hot account to use."""
-        self._db = db
-        self._idempotency = idempotency
-        self._queries = queries
-        self._settings = settings
-        self._new_id = new_id
-        self._stripe = stripe
-
-    # --- Commands -------------------------------------------------------------------------------
+    def __init__(self, commands: PaymentCommands) -> None:
+        self._commands = commands
 
     def create(
         self,
@@ -104,19 +47,19 @@ class Payments:
             "reference": reference,
         }
         tenant_id = command.claim.tenant_id
-        return self._idempotency.run(
+        return self._commands.idempotency.run(
             command.claim,
-            command.fault or (None if facts["user_id"] else _no_user()),
+            command.fault or _wrong_user(command, facts["user_id"]),
             send=lambda conn: payments.create(
                 conn,
-                payment_id=self._new_id(),
+                payment_id=self._commands.new_id(),
                 amount_minor=amount_minor,
                 capture_method=capture_method,
                 description=description,
                 metadata=json.dumps(metadata or {}),
-                duplicate_window_s=self._settings.duplicate_window_s,
+                duplicate_window_s=self._commands.settings.duplicate_window_s,
                 **facts,
-                **self._shared(command),
+                **self._commands.shared(command),
             ),
             explain=lambda conn: payments.explain_create(conn, tenant_id=tenant_id, **facts),
             refuse=refusals.not_created,
@@ -129,6 +72,7 @@ class Payments:
         payment_id: UUID,
         *,
         amount_minor: int = 0,
+        currency: str | None = None,
         capture_before: datetime | None = None,
         gateway_reference: str | None = None,
     ) -> Answer:
@@ -136,8 +80,9 @@ class Payments:
 
         Raises InvalidState, AmountExceedsAuthorizable, and as `capture`.
         """
+        wish = self._wish(command, amount_minor=amount_minor, currency=currency)
         try:
-            return self._run(
+            return self._commands.change(
                 command,
                 payment_id,
                 send=lambda conn: payments.authorize(
@@ -145,17 +90,16 @@ class Payments:
                     payment_id=payment_id,
                     if_match=command.if_match,
                     amount_minor=amount_minor,
+                    currency=currency,
                     capture_before=capture_before.isoformat() if capture_before else None,
                     gateway_reference=gateway_reference,
-                    authorization_ttl_s=self._settings.authorization_ttl_s,
-                    **self._shared(command),
+                    authorization_ttl_s=self._commands.settings.authorization_ttl_s,
+                    **self._commands.shared(command),
                 ),
-                refuse=lambda facts: refusals.not_authorized_alone(
-                    facts, command.if_match, amount_minor
-                ),
+                refuse=lambda facts: refusals.not_authorized_alone(facts, wish),
             )
         except CapturesAtOnce:
-            return self._capture(command, payment_id, self._wish(amount_minor), authorize=True)
+            return self._capture(command, payment_id, wish, authorize=True)
 
     def capture(
         self,
@@ -174,16 +118,25 @@ class Payments:
         DuplicateReference, CurrencyMismatch, VersionMismatch, NotFound, and what the ledger
         refuses: LedgerBehind, AccountFrozen, AccountClosed, AmountOverflow, CeilingExceeded.
         """
-        wish = self._wish(amount_minor, fee_minor, final, currency)
+        wish = self._wish(
+            command,
+            amount_minor=amount_minor,
+            fee_minor=fee_minor,
+            final=final,
+            currency=currency,
+        )
         return self._capture(command, payment_id, wish, reference=reference)
 
     def void(self, command: Command, payment_id: UUID) -> Answer:
         """Give back what was authorised and not captured. Raises InvalidState, NotFound, ..."""
-        return self._run(
+        return self._commands.change(
             command,
             payment_id,
             send=lambda conn: payments.void(
-                conn, payment_id=payment_id, if_match=command.if_match, **self._shared(command)
+                conn,
+                payment_id=payment_id,
+                if_match=command.if_match,
+                **self._commands.shared(command),
             ),
             refuse=lambda facts: refusals.not_voided(facts, command.if_match),
         )
@@ -198,39 +151,57 @@ class Payments:
         failure_message: str | None = None,
     ) -> Answer:
         """Cancel or fail a payment that was not authorised. Raises InvalidState, NotFound, ..."""
-        return self._run(
+        return self._commands.change(
             command,
             payment_id,
             send=lambda conn: payments.end(
                 conn,
                 payment_id=payment_id,
+                owner_id=command.owner_id,
                 if_match=command.if_match,
                 end_reason=end_reason,
                 failure_code=failure_code,
                 failure_message=failure_message,
-                **self._shared(command),
+                **self._commands.shared(command),
             ),
             refuse=lambda facts: refusals.not_ended(facts, command.if_match),
         )
 
-    # --- How a command runs ---------------------------------------------------------------------
+    def update(self, command: Command, payment_id: UUID, patch: dict[str, Any]) -> Answer:
+        """Merge `description` and `metadata` as RFC 7396 says; what is left out stays (P14).
+
+        Raises ValidationFailed if the metadata would grow too large, VersionMismatch, NotFound.
+        """
+        metadata: dict[str, str | None] | None = patch.get("metadata", {})
+        return self._commands.change(
+            command,
+            payment_id,
+            send=lambda conn: payments.update(
+                conn,
+                payment_id=payment_id,
+                owner_id=command.owner_id,
+                if_match=command.if_match,
+                sets_description="description" in patch,
+                description=patch.get("description"),
+                metadata=None if metadata is None else json.dumps(metadata),
+                **self._commands.shared(command),
+            ),
+            refuse=lambda facts: refusals.not_updated(facts, command.if_match, metadata),
+        )
 
     def _capture(
         self,
         command: Command,
         payment_id: UUID,
-        wish: CaptureWish,
+        wish: Wish,
         *,
         authorize: bool = False,
         reference: str | None = None,
     ) -> Answer:
-        stripe = self._stripe()
         refuse = refusals.not_authorized_at_once if authorize else refusals.not_captured
-        run = partial(
-            self._run,
+        return self._commands.post(
             command,
-            payment_id,
-            send=lambda conn: payments.capture(
+            send=lambda conn, posting: payments.capture(
                 conn,
                 payment_id=payment_id,
                 if_match=command.if_match,
@@ -240,95 +211,26 @@ class Payments:
                 final=None if wish.final is None else str(wish.final).lower(),
                 reference=reference,
                 currency=wish.currency,
-                capture_id=self._new_id(),
-                transaction_id=self._new_id(),
-                ledger=wish.ledger,
-                stripe=stripe,
-                authorization_ttl_s=self._settings.authorization_ttl_s,
-                **self._shared(command),
+                capture_id=self._commands.new_id(),
+                authorization_ttl_s=self._commands.settings.authorization_ttl_s,
+                **posting,
+                **self._commands.shared(command),
             ),
-            refuse=lambda facts: refuse(facts, command.if_match, wish),
-            reference=reference,
-            stripe=stripe,
-        )
-        try:
-            return run()
-        except AccountsMissing:
-            self._open_accounts(command, payment_id)
-            return run()
-
-    def _run(
-        self,
-        command: Command,
-        payment_id: UUID,
-        *,
-        send: Callable[[Conn], DoneRow | None],
-        refuse: Callable[[CommandFacts], AppError | None],
-        reference: str | None = None,
-        stripe: int = 0,
-    ) -> Answer:
-        return self._idempotency.run(
-            command.claim,
-            command.fault,
-            send=send,
-            explain=lambda conn: payments.explain(
-                conn,
-                tenant_id=command.claim.tenant_id,
-                payment_id=payment_id,
-                reference=reference,
-                ledger=self._settings.ledger,
-                stripe=stripe,
+            explain=partial(
+                self._commands.facts, command, payment_id, kind="capture", reference=reference
             ),
-            refuse=refuse,
-            status=200,
+            refuse=lambda facts: refuse(facts, wish),
         )
 
-    def _shared(self, command: Command) -> dict[str, Any]:
-        """Return the parameters that every command's statement has."""
-        claim = command.claim
-        return {
-            "tenant_id": claim.tenant_id,
-            "scope": claim.scope,
-            "key": claim.key,
-            "operation": claim.operation,
-            "fingerprint": claim.fingerprint,
-            "fingerprint_version": claim.fingerprint_version,
-            "ttl_s": GENERATED_KEY_TTL_S if claim.generated else self._settings.key_ttl_s,
-            "actor": command.actor.subject,
-            "request_id": claim.request_id,
-        }
+    def _wish(self, command: Command, **asked: Any) -> Wish:
+        return Wish(ledger=self._commands.settings.ledger, if_match=command.if_match, **asked)
 
-    def _wish(
-        self,
-        amount_minor: int,
-        fee_minor: int = 0,
-        final: bool | None = None,
-        currency: str | None = None,
-    ) -> CaptureWish:
-        return CaptureWish(
-            amount_minor=amount_minor,
-            fee_minor=fee_minor,
-            final=final,
-            currency=currency,
-            ledger=self._settings.ledger,
+
+def _wrong_user(command: Command, user_id: UUID | None) -> AppError | None:
+    """Say what is wrong with who shall pay; a user may name only itself (P41)."""
+    if user_id is None:
+        detail = "An API key pays for nobody by itself: name a user."
+        return ValidationFailed(
+            errors=({"pointer": "/user_id", "code": "missing", "detail": detail},)
         )
-
-    def _open_accounts(self, command: Command, payment_id: UUID) -> None:
-        payment = self._queries.get(command.actor, payment_id)
-        available, clearing, fees = account_codes(payment["user_id"], payment["gateway"])
-        with self._db.write() as conn:
-            accounts.open_accounts(
-                conn,
-                tenant_id=command.claim.tenant_id,
-                currency=payment["currency"],
-                user_id=payment["user_id"],
-                available=available,
-                clearing=clearing,
-                fees=fees,
-                house_stripes=HOUSE_STRIPES,
-            )
-
-
-def _no_user() -> AppError:
-    detail = "An API key pays for nobody by itself: name a user."
-    return ValidationFailed(errors=({"pointer": "/user_id", "code": "missing", "detail": detail},))
+    return NotFound() if command.actor.owner_id not in {None, user_id} else None
