@@ -5,7 +5,17 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from blueprints import docs, events, idempotency_keys, ledger, ops, payments
+from blueprints import (
+    currencies,
+    disputes,
+    docs,
+    events,
+    idempotency_keys,
+    ledger,
+    ops,
+    payments,
+    refunds,
+)
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -13,7 +23,10 @@ if TYPE_CHECKING:
 ALL = (
     payments.routes,
     events.routes,
+    refunds.routes,
+    disputes.routes,
     idempotency_keys.routes,
+    currencies.routes,
     ledger.routes,
     docs.routes,
     ops.routes,

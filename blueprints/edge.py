@@ -222,4 +222,5 @@ def _claim(call: Call, now: Exchange, environ: WSGIEnvironment, content: tuple[A
         fingerprint_version=FINGERPRINT_VERSION,
         request_id=now.request_id,
         generated=now.key_is_generated,
+        content=content,
     )

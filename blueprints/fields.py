@@ -12,12 +12,13 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError, core_schema
 
+from services.payment_states import METADATA_MAX_BYTES, metadata_bytes
+
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 
 MOST_AMOUNT_MINOR = 999_999_999_999_999  # Exact in every JSON client: below 2^53 (P1).
 MOST_INTEGER = 2**53 - 1
-METADATA_MAX_BYTES = 8_192
 EXAMPLE_ID = "0198c5a0-7d1f-7c3a-9d2e-5b6f7a8c9d0e"
 ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
@@ -76,7 +77,7 @@ class LowerCaseId:
 
 
 def _small_enough(metadata: dict[str, str]) -> dict[str, str]:
-    if sum(len(k.encode()) + len(v.encode()) for k, v in metadata.items()) > METADATA_MAX_BYTES:
+    if metadata_bytes(metadata) > METADATA_MAX_BYTES:
         raise PydanticCustomError("too_large", "At most 8192 bytes of names and values.")
     return metadata
 
@@ -127,6 +128,13 @@ Metadata = Annotated[
         json_schema_extra={"additionalProperties": False},
     ),
     AfterValidator(_small_enough),
+]
+MetadataPatch = Annotated[
+    dict[
+        Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,40}$")],
+        Annotated[str, Field(max_length=500)] | None,
+    ],
+    Field(max_length=100, json_schema_extra={"additionalProperties": False}),
 ]
 Timestamp = Annotated[
     AwareDatetime, AfterValidator(_in_utc), Field(examples=["2026-01-31T12:00:00Z"])

@@ -2,57 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID  # noqa: TC003  # `operation` reads the annotation.
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 
 from blueprints.bodies.payments import (
     AuthorizeBody,
+    CaptureAnswer,
     CaptureBody,
+    CaptureList,
     CreateBody,
     EventList,
     EventsQuery,
     FailBody,
     ListQuery,
+    PartsQuery,
     PaymentAnswer,
     PaymentList,
+    UpdateBody,
 )
 from blueprints.edge import Call, operation, respond
-from blueprints.exchange import exchange
 from blueprints.hooks import services
+from blueprints.keyed import COMMAND, LEDGER, answered, columns, command_of, given, shown
 from blueprints.policy import require, scope
+from blueprints.reading import is_known
 from errors import (
-    AccountClosed,
-    AccountFrozen,
     AmountExceedsAuthorizable,
     AmountExceedsCapturable,
-    AmountOverflow,
-    CeilingExceeded,
     CurrencyMismatch,
     CurrencyUnsupported,
     CursorInvalid,
     DuplicateReference,
     FeeExceedsAmount,
-    InvalidState,
-    LedgerBehind,
     NotFound,
     PaymentExpired,
     UserNotFound,
     VersionMismatch,
 )
 from services.payment_queries import Filters
-from services.payments import Command
 
 if TYPE_CHECKING:
-    from flask import Response
-
     from services.idempotency import Answer
 
 routes = Blueprint("payments", __name__)
-
-LEDGER = (LedgerBehind, AccountFrozen, AccountClosed, AmountOverflow, CeilingExceeded)
-COMMAND = (NotFound, VersionMismatch, InvalidState)
 
 
 @routes.post("/v1/payments")
@@ -68,7 +61,7 @@ def create(call: Call) -> Response:
     if call.body and call.body.capture_method == "automatic":
         address = request.remote_addr or ""
         require(call.actor, "payments:capture", services().credentials, address)
-    return _answered(services().payments.create(_command(call), **_given(call)))
+    return _answered(services().payments.create(command_of(call), **given(call)))
 
 
 @routes.get("/v1/payments")
@@ -93,15 +86,58 @@ def page(call: Call) -> Response:
         metadata=query.metadata,
     )
     rows, cursor = services().payment_queries.page(call.actor, filters, query.limit, query.cursor)
-    return respond(200, PaymentList, {"data": [*map(_shown, rows)], "next_cursor": cursor})
+    return respond(200, PaymentList, {"data": [*map(shown, rows)], "next_cursor": cursor})
 
 
 @routes.get("/v1/payments/<payment_id>")
-@operation(policy=scope("payments:read"), answers={200: PaymentAnswer}, errors=(NotFound,))
+@operation(
+    policy=scope("payments:read"), answers={200: PaymentAnswer, 304: None}, errors=(NotFound,)
+)
 def get(call: Call, payment_id: UUID) -> Response:
-    """Read one payment as it is now."""
+    """Read one payment as it is now; 304 if you have it, by If-None-Match."""
     payment = services().payment_queries.get(call.actor, payment_id)
-    return respond(200, PaymentAnswer, _shown(payment), {"ETag": f'"{payment["version"]}"'})
+    etag = {"ETag": f'"{payment["version"]}"'}
+    # What may be done with an overdue one has changed by the clock alone, without a version.
+    if not payment["overdue"] and is_known(request.headers.get("If-None-Match"), etag["ETag"]):
+        return Response(status=304, headers=etag)
+    return respond(200, PaymentAnswer, shown(payment), etag)
+
+
+@routes.patch("/v1/payments/<payment_id>")
+@operation(
+    policy=scope("payments:create"),
+    body=UpdateBody,
+    answers={200: PaymentAnswer},
+    errors=(NotFound, VersionMismatch),
+    keyed=True,
+)
+def update(call: Call, payment_id: UUID) -> Response:
+    """Change description and metadata, by a merge patch (RFC 7396)."""
+    return _answered(services().payments.update(command_of(call), payment_id, given(call)))
+
+
+@routes.get("/v1/payments/<payment_id>/captures")
+@operation(
+    policy=scope("payments:read"),
+    query=PartsQuery,
+    answers={200: CaptureList},
+    errors=(NotFound, CursorInvalid),
+)
+def captures(call: Call, payment_id: UUID) -> Response:
+    """List the captures of a payment, newest first."""
+    rows, cursor = services().payment_queries.parts(
+        call.actor, "captures", payment_id, call.query.limit, call.query.cursor
+    )
+    return respond(200, CaptureList, {"data": [*map(columns, rows)], "next_cursor": cursor})
+
+
+@routes.get("/v1/captures/<capture_id>")
+@operation(policy=scope("payments:read"), answers={200: CaptureAnswer}, errors=(NotFound,))
+def get_capture(call: Call, capture_id: UUID) -> Response:
+    """Read one capture."""
+    return respond(
+        200, CaptureAnswer, columns(services().payment_queries.capture(call.actor, capture_id))
+    )
 
 
 @routes.get("/v1/payments/<payment_id>/events")
@@ -133,12 +169,12 @@ def events(call: Call, payment_id: UUID) -> Response:
     policy=scope("payments:capture"),
     body=AuthorizeBody,
     answers={200: PaymentAnswer},
-    errors=(*COMMAND, AmountExceedsAuthorizable, *LEDGER),
+    errors=(*COMMAND, AmountExceedsAuthorizable, CurrencyMismatch, *LEDGER),
     keyed=True,
 )
 def authorize(call: Call, payment_id: UUID) -> Response:
     """Note what the payer's bank has promised; an automatic payment is captured with it."""
-    return _answered(services().payments.authorize(_command(call), payment_id, **_given(call)))
+    return _answered(services().payments.authorize(command_of(call), payment_id, **given(call)))
 
 
 @routes.post("/v1/payments/<payment_id>/capture")
@@ -159,14 +195,14 @@ def authorize(call: Call, payment_id: UUID) -> Response:
 )
 def capture(call: Call, payment_id: UUID) -> Response:
     """Take money that was authorised, in whole or in part; of a created payment: at once."""
-    return _answered(services().payments.capture(_command(call), payment_id, **_given(call)))
+    return _answered(services().payments.capture(command_of(call), payment_id, **given(call)))
 
 
 @routes.post("/v1/payments/<payment_id>/void")
 @operation(policy=scope("payments:void"), answers={200: PaymentAnswer}, errors=COMMAND, keyed=True)
 def void(call: Call, payment_id: UUID) -> Response:
     """Give back what was authorised and not captured."""
-    return _answered(services().payments.void(_command(call), payment_id))
+    return _answered(services().payments.void(command_of(call), payment_id))
 
 
 @routes.post("/v1/payments/<payment_id>/cancel")
@@ -175,7 +211,7 @@ def void(call: Call, payment_id: UUID) -> Response:
 )
 def cancel(call: Call, payment_id: UUID) -> Response:
     """Give up a payment before anything was authorised."""
-    return _answered(services().payments.end(_command(call), payment_id, "cancelled"))
+    return _answered(services().payments.end(command_of(call), payment_id, "cancelled"))
 
 
 @routes.post("/v1/payments/<payment_id>/fail")
@@ -188,39 +224,14 @@ def cancel(call: Call, payment_id: UUID) -> Response:
 )
 def fail(call: Call, payment_id: UUID) -> Response:
     """Note that the payer's bank has refused."""
-    return _answered(services().payments.end(_command(call), payment_id, "failed", **_given(call)))
-
-
-def _command(call: Call) -> Command:
-    return Command(
-        actor=call.actor, claim=call.claim, if_match=call.if_match or 0, fault=call.fault
-    )
-
-
-def _given(call: Call) -> dict[str, Any]:
-    """Return what the body has set; a fault of the body is for the service to raise."""
-    if call.body is None:
-        return {}
-    return {name: getattr(call.body, name) for name in call.body.model_fields_set}
-
-
-def _shown(payment: dict[str, Any]) -> dict[str, Any]:
-    amount = services().currencies.decimal(payment["amount_minor"], payment["currency"])
-    return {**payment, "amount_decimal": amount}
+    return _answered(services().payments.end(command_of(call), payment_id, "failed", **given(call)))
 
 
 def _answered(answer: Answer) -> Response:
-    """Render a command's answer, first or repeated, by the same code (K6)."""
-    now, payment = exchange(), answer.data
-    now.after.append(answer.settle)
-    if now.idempotency is None:
-        now.idempotency = "replayed" if answer.replayed else "stored"
-        now.answer_headers["Idempotency-Status"] = now.idempotency
-    if answer.replayed:
-        now.answer_headers["Idempotent-Replayed"] = "true"
+    payment = answer.data
     headers = {"ETag": f'"{payment["version"]}"'}
     if answer.status == 201:  # noqa: PLR2004
         headers["Location"] = f"/v1/payments/{payment['id']}"
     if payment.get("duplicate_suspected"):
         headers["Duplicate-Suspected"] = payment["duplicate_suspected"]
-    return respond(answer.status, PaymentAnswer, _shown(payment), headers)
+    return answered(answer, PaymentAnswer, headers)

@@ -251,3 +251,11 @@ def if_match(header: str) -> int | None:
     if header.startswith("W/") or not VERSION.fullmatch(tag[1]):
         return NO_VERSION
     return int(tag[1])
+
+
+def is_known(header: str | None, etag: str) -> bool:
+    """Tell whether If-None-Match names this tag; weak or strong does not matter to it."""
+    if header is None:
+        return False
+    tags = (tag.strip().removeprefix("W/") for tag in header.split(","))
+    return header.strip() == "*" or etag in tags

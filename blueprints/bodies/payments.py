@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from blueprints.fields import (
     MOST_AMOUNT_MINOR,
@@ -20,6 +21,7 @@ from blueprints.fields import (
     Limit,
     Maybe,
     Metadata,
+    MetadataPatch,
     Model,
     Reference,
     Text,
@@ -48,9 +50,30 @@ EventType = Literal[
     "payment.authorized",
     "payment.captured",
     "payment.voided",
+    "payment.expired",
     "payment.cancelled",
     "payment.failed",
+    "payment.refunded",
+    "payment.dispute_opened",
+    "payment.dispute_won",
+    "payment.dispute_lost",
+    "payment.dispute_reversed",
+    "payment.authorization_expiring",
+    "payment.updated",
 ]
+Decimal = Annotated[
+    str | None, Field(description="For people; compute with amount_minor.", examples=["10.99"])
+]
+NextCursor = Annotated[
+    str | None, Field(description="Null is the end; a page may be short before it.")
+]
+A_YEAR = timedelta(days=366)
+
+
+def _within_a_year(moment: datetime) -> datetime:
+    if moment > datetime.now(UTC) + A_YEAR:
+        raise PydanticCustomError("out_of_range", "At most a year ahead.")
+    return moment
 
 
 class CreateBody(Model):
@@ -70,9 +93,11 @@ class AuthorizeBody(Model):
 
     amount_minor: Annotated[Maybe[AmountMinor], Field(description="Left out: all of it.")] = None
     capture_before: Annotated[
-        Maybe[Timestamp], Field(description="When the promise ends; at most a year ahead.")
+        Maybe[Annotated[Timestamp, AfterValidator(_within_a_year)]],
+        Field(description="When the promise ends; at most a year ahead."),
     ] = None
     gateway_reference: Maybe[Text] = None
+    currency: Annotated[Maybe[Currency], Field(description="Checked, if given.")] = None
 
 
 class CaptureBody(Model):
@@ -98,6 +123,16 @@ class FailBody(Model):
     failure_message: Maybe[Text] = None
 
 
+class UpdateBody(Model):
+    """A merge patch (RFC 7396): what is left out stays, null takes away."""
+
+    description: Text | None = None
+    metadata: Annotated[
+        MetadataPatch | None,
+        Field(description="Names to set; a null takes one away, null itself takes all away."),
+    ] = None
+
+
 class ListQuery(Model):
     """Filters of a list, joined by AND."""
 
@@ -112,6 +147,13 @@ class ListQuery(Model):
     amount_gte: Annotated[int, Field(ge=0, le=MOST_AMOUNT_MINOR)] = 0
     amount_lte: Annotated[int, Field(ge=0, le=MOST_AMOUNT_MINOR)] = MOST_AMOUNT_MINOR
     metadata: Annotated[Maybe[Metadata], Field(description="`metadata.<name>=<value>`.")] = None
+    limit: Limit = 50
+    cursor: Maybe[Cursor] = None
+
+
+class PartsQuery(Model):
+    """Which of the captures, refunds or disputes of a payment."""
+
     limit: Limit = 50
     cursor: Maybe[Cursor] = None
 
@@ -147,9 +189,7 @@ class Promise(Answer):
     legacy_id: str | None
     reference: str | None
     amount_minor: Integer
-    amount_decimal: Annotated[
-        str | None, Field(description="For people; compute with amount_minor.", examples=["10.99"])
-    ]
+    amount_decimal: Decimal
     currency: Currency
     status: PaymentStatus
     end_reason: EndReason | None
@@ -191,9 +231,28 @@ class PaymentList(Answer):
     """A page of payments, newest first."""
 
     data: list[PaymentAnswer]
-    next_cursor: Annotated[
-        str | None, Field(description="Null is the end; a page may be short before it.")
-    ]
+    next_cursor: NextCursor
+
+
+class CaptureAnswer(Answer):
+    """Money that was taken."""
+
+    id: UUID
+    payment_id: UUID
+    reference: str | None
+    amount_minor: Integer
+    amount_decimal: Decimal
+    currency: Currency
+    fee_minor: Integer
+    final: Annotated[bool, Field(description="Nothing was left to capture after it.")]
+    created_at: datetime
+
+
+class CaptureList(Answer):
+    """A page of captures, newest first."""
+
+    data: list[CaptureAnswer]
+    next_cursor: NextCursor
 
 
 class After(Amounts):
@@ -226,22 +285,3 @@ class EventList(Answer):
 
     data: list[EventAnswer]
     next_after: Integer | None
-
-
-class KeyQuery(Model):
-    """Which key."""
-
-    key: Annotated[str, Field(min_length=1, max_length=255)]
-
-
-class KeyAnswer(Answer):
-    """What became of a key of yours."""
-
-    key: str
-    state: Literal["completed", "cancelled", "in_progress", "unknown"]
-    operation: str | None
-    status: int | None
-    resource_type: str | None
-    resource_id: UUID | None
-    created_at: datetime | None
-    expires_at: datetime | None
