@@ -30,7 +30,7 @@ from persistence.migrator import MigrationSettings, apply_all
 from tests.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 PG_MAJOR = int(os.environ.get("TEST_PG_MAJOR", "18"))
@@ -320,3 +320,30 @@ def cached_world(database: str, kv_url: str, tmp_path: Path) -> Iterator[World]:
     assert made.services.kv.wait_for("closed", 30)
     yield made
     made.close()
+
+
+@pytest.fixture
+def owner(database_owner: str) -> Iterator[Callable[..., None]]:
+    """Change rows past the service, as the database's owner: `owner(statement, *params)`."""
+    with psycopg.connect(database_owner, autocommit=True) as conn:
+
+        def run(statement: str, *params: Any) -> None:
+            conn.execute(statement.encode(), params or None)
+
+        yield run
+
+
+@pytest.fixture
+def lapse(owner: Callable[..., None]) -> Callable[[str], None]:
+    """Let an authorisation be overdue since 2020: in its row, and in its last event."""
+
+    def run(payment_id: str) -> None:
+        owner("UPDATE payments SET capture_before = '2020-01-01Z' WHERE id = %s", payment_id)
+        owner(
+            "UPDATE payment_events AS e SET after = e.after || jsonb_build_object("
+            "'capture_before', p.capture_before) FROM payments AS p"
+            " WHERE p.id = %s AND e.payment_id = p.id AND e.seq = p.version",
+            payment_id,
+        )
+
+    return run

@@ -131,6 +131,12 @@ class World:
         # Buffered: the answer is closed, so what follows it has happened too.
         return cast("Reply", client.post(path, json=body or {}, headers=sent, buffered=True))
 
+    def patch(self, path: str, body: dict[str, Any], **headers: str) -> Reply:
+        """PATCH with the API key, under a key that the server makes unless one is given."""
+        client = self.app.test_client()
+        sent = self._headers(headers)
+        return cast("Reply", client.patch(path, json=body, headers=sent, buffered=True))
+
     def _headers(self, more: dict[str, str]) -> dict[str, str]:
         named = {name.replace("_", "-"): value for name, value in more.items()}
         return {"Authorization": f"Bearer {self.api_key}", **named}
@@ -149,6 +155,26 @@ class World:
         payment_id = self.payment(amount_minor, **body)
         assert self.command(payment_id, "authorize").status_code == 200
         return payment_id
+
+    def captured(self, amount_minor: int = 10_000, fee_minor: int = 0, **body: Any) -> str:
+        """Create and capture a payment and return its id."""
+        payment_id = self.payment(amount_minor, **body)
+        answer = self.command(payment_id, "capture", {"fee_minor": fee_minor})
+        assert answer.status_code == 200, answer.json
+        return payment_id
+
+    def disputed(self, payment_id: str, amount_minor: int | None = None, **body: Any) -> str:
+        """Open a dispute, of all that is left without an amount, and return its id."""
+        given = {"reason": "fraud", "reference": new_key(), **body}
+        if amount_minor is not None:
+            given["amount_minor"] = amount_minor
+        answer = self.command(payment_id, "disputes", given)
+        assert answer.status_code == 201, answer.json
+        return str(answer.json["id"])
+
+    def resolve(self, dispute_id: str, outcome: str, **body: Any) -> Reply:
+        """End a dispute."""
+        return self.post(f"/v1/disputes/{dispute_id}/resolve", {"outcome": outcome, **body})
 
     def command(
         self, payment_id: str, name: str, body: dict[str, Any] | None = None, **more: Any

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.world import World
 
 
@@ -47,7 +49,7 @@ def test_capture_takes_all_that_was_authorised(world: World) -> None:
     answer = world.command(payment_id, "capture")
     assert answer.status_code == 200
     assert (answer.json["status"], answer.json["captured_minor"]) == ("captured", 5000)
-    assert answer.json["allowed_actions"] == []
+    assert answer.json["allowed_actions"] == ["refund", "dispute"]
 
 
 def test_capture_of_a_created_payment_is_a_sale(world: World) -> None:
@@ -167,7 +169,7 @@ def test_a_finished_payment_takes_no_command(world: World, command: str) -> None
     answer = world.command(payment_id, command, body)
     assert (answer.status_code, answer.json["code"]) == (409, "invalid_state")
     assert answer.json["payment_status"] == "captured"
-    assert answer.json["allowed_actions"] == []
+    assert answer.json["allowed_actions"] == ["refund", "dispute"]
     assert world.read(payment_id)["version"] == 2
 
 
@@ -345,3 +347,158 @@ def test_a_cursor_serves_its_own_list_only(world: World) -> None:
     for query in (f"cursor={cursor[:-1]}x", f"cursor={cursor}&currency=EUR", "cursor=abc"):
         answer = world.get(f"/v1/payments?{query}")
         assert (answer.status_code, answer.json["code"]) == (400, "cursor_invalid")
+
+
+# --- PATCH ------------------------------------------------------------------------------------
+
+
+def update(world: World, payment_id: str, body: dict[str, Any], **headers: str) -> Any:
+    return world.patch(f"/v1/payments/{payment_id}", body, **headers)
+
+
+@pytest.mark.parametrize(
+    ("patch", "description", "metadata"),
+    [
+        ({}, "Shoes", {"a": "1", "b": "2"}),
+        ({"description": "Boots"}, "Boots", {"a": "1", "b": "2"}),
+        ({"description": None}, None, {"a": "1", "b": "2"}),
+        ({"metadata": {"a": "9", "c": "3"}}, "Shoes", {"a": "9", "b": "2", "c": "3"}),
+        ({"metadata": {"a": None, "z": None}}, "Shoes", {"b": "2"}),
+        ({"metadata": {}}, "Shoes", {"a": "1", "b": "2"}),
+        ({"metadata": None}, "Shoes", {}),
+    ],
+)
+def test_a_patch_is_merged(
+    world: World, patch: dict[str, Any], description: str | None, metadata: dict[str, str]
+) -> None:
+    """P14: RFC 7396; what changes nothing is no version and no event (P8)."""
+    payment_id = world.payment(description="Shoes", metadata={"a": "1", "b": "2"})
+    answer = update(world, payment_id, patch)
+    assert answer.status_code == 200
+    assert (answer.json["description"], answer.json["metadata"]) == (description, metadata)
+    is_change = (description, metadata) != ("Shoes", {"a": "1", "b": "2"})
+    assert answer.json["version"] == (2 if is_change else 1)
+    assert answer.headers["ETag"] == f'"{answer.json["version"]}"'
+    assert answer.json == world.read(payment_id)
+    events = world.get(f"/v1/payments/{payment_id}/events").json["data"]
+    assert [event["type"] for event in events[1:]] == ["payment.updated"] * is_change
+
+
+@pytest.mark.parametrize(
+    ("patch", "pointer", "code"),
+    [
+        ({"metadata": {f"n{n}": "x" for n in range(50)}}, "/metadata", "too_many"),
+        ({"metadata": {f"n{n}": "x" * 500 for n in range(17)}}, "/metadata", "too_large"),
+        ({"metadata": {"a": "x" * 501}}, "/metadata/a", "too_long"),
+        ({"metadata": {"a b": "x"}}, "/metadata/a b", "invalid_format"),
+        ({"metadata": {"a": 1}}, "/metadata/a", "invalid_type"),
+        ({"description": ""}, "/description", "too_short"),
+        ({"amount_minor": 1}, "/amount_minor", "unknown_field"),
+    ],
+)
+def test_a_refused_patch_changes_nothing(
+    world: World, patch: dict[str, Any], pointer: str, code: str
+) -> None:
+    """P14: the limits are those of what would be stored, 50 names and 8 KiB in all."""
+    payment_id = world.payment(metadata={"here": "before"})
+    answer = update(world, payment_id, patch)
+    assert (answer.status_code, answer.json["code"]) == (422, "validation_failed")
+    assert [(fault["pointer"], fault["code"]) for fault in answer.json["errors"]] == [
+        (pointer, code)
+    ]
+    assert world.read(payment_id)["version"] == 1
+
+
+def test_taking_names_away_makes_room_for_others(world: World) -> None:
+    """P14: a patch may name more than may be stored."""
+    payment_id = world.payment(metadata={f"n{n}": "x" for n in range(50)})
+    patch = {f"n{n}": None for n in range(50)} | {f"m{n}": "x" for n in range(50)}
+    assert len(update(world, payment_id, {"metadata": patch}).json["metadata"]) == 50
+
+
+def test_a_patch_of_an_older_version_is_refused(world: World) -> None:
+    """P43."""
+    payment_id = world.authorized()
+    late = update(world, payment_id, {"description": "x"}, If_Match='"1"')
+    assert (late.status_code, late.json["current_version"]) == (412, 2)
+    assert update(world, payment_id, {"description": "x"}, If_Match='"2"').status_code == 200
+
+
+def test_a_patch_needs_no_key_and_keeps_one(world: World) -> None:
+    """K3: made by the server; given, it is a key like any other."""
+    payment_id = world.payment()
+    made = update(world, payment_id, {"description": "x"})
+    assert made.headers["Idempotency-Status"] == "generated"
+    first = update(world, payment_id, {"description": "y"}, Idempotency_Key="k")
+    update(world, payment_id, {"description": "z"})
+    again = update(world, payment_id, {"description": "y"}, Idempotency_Key="k")
+    assert (again.data, again.headers["Idempotency-Status"]) == (first.data, "replayed")
+    assert world.read(payment_id)["description"] == "z"
+
+
+def test_a_payment_at_its_end_can_be_described(world: World) -> None:
+    """Section 3: update has no guard."""
+    payment_id = world.payment()
+    world.command(payment_id, "cancel")
+    assert update(world, payment_id, {"description": "x"}).json["status"] == "cancelled"
+
+
+# --- Conditional reads, captures, limits ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [('"2"', 304), ('W/"2"', 304), ('"1", "2"', 304), ("*", 304), ('"1"', 200), ("2", 200)],
+)
+def test_who_has_a_payment_is_not_sent_it_again(world: World, header: str, status: int) -> None:
+    """Section 6: 304 on If-None-Match."""
+    payment_id = world.authorized()
+    answer = world.get(f"/v1/payments/{payment_id}", If_None_Match=header)
+    assert (answer.status_code, answer.headers["ETag"]) == (status, '"2"')
+    assert bool(answer.data) is (status == 200)
+
+
+def test_an_overdue_payment_is_always_sent(world: World, lapse: Callable[[str], None]) -> None:
+    """Section 6: the clock has changed what may be done with it, without a version."""
+    payment_id = world.authorized()
+    lapse(payment_id)
+    answer = world.get(f"/v1/payments/{payment_id}", If_None_Match='"2"')
+    assert (answer.status_code, answer.json["allowed_actions"]) == (200, ["void"])
+
+
+def test_captures_are_listed_newest_first(world: World) -> None:
+    """Section 6, P12: a used reference leads to the capture that has it."""
+    payment_id = world.authorized(1000, capture_method="manual_multiple")
+    world.command(payment_id, "capture", {"amount_minor": 100, "reference": "box-1"})
+    world.command(payment_id, "capture", {"fee_minor": 5, "final": True})
+    found = world.get(f"/v1/payments/{payment_id}/captures").json["data"]
+    assert [(each["amount_minor"], each["fee_minor"], each["final"]) for each in found] == [
+        (900, 5, True),
+        (100, 0, False),
+    ]
+    again = world.command(payment_id, "capture", {"amount_minor": 1, "reference": "box-1"})
+    assert (again.status_code, again.json["code"]) == (409, "duplicate_reference")
+    assert world.get(again.headers["Location"]).json == found[1]
+
+
+def test_an_authorisation_holds_a_year_at_most(world: World) -> None:
+    """P9."""
+    answer = world.command(world.payment(), "authorize", {"capture_before": "2100-01-01T00:00:00Z"})
+    assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (422, "/capture_before")
+
+
+def test_an_authorisation_in_another_currency_is_refused(world: World) -> None:
+    """P5: a command may repeat the currency."""
+    payment_id = world.payment()
+    answer = world.command(payment_id, "authorize", {"currency": "USD"})
+    assert (answer.status_code, answer.json["code"]) == (422, "currency_mismatch")
+    assert world.command(payment_id, "authorize", {"currency": "EUR"}).status_code == 200
+
+
+def test_the_answer_to_a_late_authorisation_knows_that_it_is_overdue(world: World) -> None:
+    """P42: the first answer and the next read agree."""
+    payment_id = world.payment()
+    body = {"capture_before": "2020-01-01T00:00:00Z"}
+    answer = world.command(payment_id, "authorize", body)
+    assert answer.json["allowed_actions"] == ["void"]
+    assert answer.json == world.read(payment_id)

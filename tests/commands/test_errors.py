@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from commands.errors import errors_page
 from errors import all_errors
-from services.payment_refusals import AccountsMissing
+from services.payment_postings import AccountsMissing
 from tests.contract.tree import ROOT
 
 

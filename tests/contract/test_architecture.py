@@ -90,8 +90,6 @@ TABLE = {
     "services/jws.py": Row(owns="jwt"),
     # The only one that holds a private key outside of a signature.
     "services/sealed_keys.py": Row(may="services.jws", owns="cryptography"),
-    # Ed25519 for checkpoints and receipts; what is signed is decided by those who call it.
-    "services/signed_notes.py": Row(owns="cryptography"),
     "repos/": Row(
         may="persistence.statements",
         types="persistence.db",
@@ -99,6 +97,16 @@ TABLE = {
     ),
     # Every command on a payment claims a key: what it returns is one row type for all of them.
     "repos/payments.py": Row(
+        may="persistence.statements repos.idempotency",
+        types="persistence.db",
+        never="os random secrets time uuid datetime",
+    ),
+    "repos/refunds.py": Row(
+        may="persistence.statements repos.idempotency",
+        types="persistence.db",
+        never="os random secrets time uuid datetime",
+    ),
+    "repos/disputes.py": Row(
         may="persistence.statements repos.idempotency",
         types="persistence.db",
         never="os random secrets time uuid datetime",

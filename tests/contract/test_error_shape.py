@@ -104,13 +104,14 @@ def test_200_bad_bodies_per_route_are_refused_and_change_nothing(world: World) -
     document = described(world.app)[0]
     known = document["components"]["schemas"]
     payment_id = world.authorized()
+    dispute_id = world.disputed(world.captured())
     before = _written(world)
     for rule, method, op in operations(world.app):
         if op.body is None:
             continue
         schema = known[op.body.__name__]
         check = jsonschema_rs.validator_for({**schema, "components": document["components"]})
-        path = rule.rule.replace("<payment_id>", payment_id)
+        path = rule.rule.replace("<payment_id>", payment_id).replace("<dispute_id>", dispute_id)
         wrong = [one for one in bodies(schema, known, world.user_id) if not _fits(one, check)]
         for body in random.Random(5).sample(wrong, 200):
             found = refused(_send(world, path, method, body), world)
@@ -147,23 +148,30 @@ def test_what_is_not_there_is_404_on_every_route(world: World) -> None:
     other.app, other.services = world.app, world.services
     other.user_id = str(other.new_user("other").id)
     other.api_key = other.new_api_key(tenant_id="other")
-    foreign = other.payment()
+    payment_id = other.captured()
+    foreign_ids = {
+        "payment_id": payment_id,
+        "capture_id": other.get(f"/v1/payments/{payment_id}/captures").json["data"][0]["id"],
+        "refund_id": other.command(payment_id, "refunds", {"amount_minor": 1}).json["id"],
+        "dispute_id": other.disputed(payment_id),
+    }
     for rule, method, op in operations(world.app):
-        if op.policy.kind == "public" or "payment_id" not in rule.arguments:
-            continue
-        body = json.dumps(_least(world, op)).encode()
-        for each in (
-            NOTHING,
-            foreign,
-            "1",
-            foreign.upper(),
-            f"urn:uuid:{foreign}",
-            "%00",
-            "a" * 36,
-        ):
-            path = rule.rule.replace("<payment_id>", each)
-            assert refused(_send(world, path, method, body), world)["code"] == "not_found"
-    assert other.read(foreign)["version"] == 1
+        for name, foreign in foreign_ids.items():
+            if op.policy.kind == "public" or name not in rule.arguments:
+                continue
+            body = json.dumps(_least(world, op)).encode()
+            for each in (
+                NOTHING,
+                foreign,
+                "1",
+                foreign.upper(),
+                f"urn:uuid:{foreign}",
+                "%00",
+                "a" * 36,
+            ):
+                path = rule.rule.replace(f"<{name}>", each)
+                assert refused(_send(world, path, method, body), world)["code"] == "not_found"
+    assert other.read(payment_id)["version"] == 4
 
 
 def _least(world: World, op: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from services.payment_states import allowed_actions, status_of
+from services.payment_states import COUNTERS, allowed_actions, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,10 +70,16 @@ def _end_reason_fits(case: dict[str, Any]) -> bool:
     return case["end_reason"] is None
 
 
+AMOUNTS = dict.fromkeys(COUNTERS, 0)
+
+
 def test_allowed_actions_know_row_and_clock() -> None:
     """P42."""
-    row = {"status": "authorized", "authorized_minor": 5, "captured_minor": 0, "voided_minor": 0}
+    row = {**AMOUNTS, "status": "authorized", "authorized_minor": 5}
     assert allowed_actions({**row, "overdue": False}) == ["capture", "void"]
     assert allowed_actions({**row, "overdue": True}) == ["void"]
-    assert allowed_actions({**row, "captured_minor": 5}) == []
-    assert "authorize" in allowed_actions({**row, "status": "created", "authorized_minor": 0})
+    assert allowed_actions({**row, "captured_minor": 2}) == ["capture", "void", "refund", "dispute"]
+    assert allowed_actions({**row, "captured_minor": 5}) == ["refund", "dispute"]
+    assert allowed_actions({**row, "captured_minor": 5, "refunded_minor": 5}) == []
+    assert allowed_actions({**AMOUNTS, "status": "created"})[0] == "authorize"
+    assert allowed_actions({**AMOUNTS, "status": "failed"}) == []

@@ -8,12 +8,12 @@ import psycopg
 import pytest
 
 from persistence.db_connection import DeadlineConnection
-from services.payments import HOUSE_STRIPES
-from tests.world import World
+from services.payment_commands import HOUSE_STRIPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+    from tests.world import World
 
 BALANCES = """
     SELECT replace(a.code, %s, 'me'), sum(b.debits_posted)::bigint, sum(b.credits_posted)::bigint
@@ -21,14 +21,6 @@ BALANCES = """
     INNER JOIN ledger_balances AS b USING (tenant_id, account_id)
     GROUP BY a.code ORDER BY a.code
 """
-
-
-@pytest.fixture
-def silent_world(database: str, tmp_path: Path) -> Iterator[World]:
-    """The service with the ledger switched off, as the specification starts it."""
-    made = World(database, tmp_path, FEATURE_LEDGER_ENABLED="false")
-    yield made
-    made.close()
 
 
 def balances(world: World) -> dict[str, tuple[int, int]]:
@@ -71,7 +63,7 @@ def test_a_promise_is_not_yet_money(world: World, command: str) -> None:
 def test_writers_spread_over_the_stripes_of_a_hot_account(world: World) -> None:
     """LS1, LS4: each goes to a row of its own, and the sum is exact."""
     stripes = iter(range(4))
-    world.services.payments._stripe = lambda: next(stripes)
+    world.services.payments._commands._stripe = lambda: next(stripes)
     for _ in range(4):
         world.command(world.payment(100), "capture")
     used = world.rows(
@@ -81,7 +73,7 @@ def test_writers_spread_over_the_stripes_of_a_hot_account(world: World) -> None:
     )
     assert used == [(0,), (1,), (2,), (3,)]
     assert balances(world)["gateways:manual:clearing"] == (400, 0)
-    rows = world.rows("SELECT stripes FROM ledger_accounts WHERE code = 'platform:fees'")
+    rows = world.rows("SELECT stripes FROM ledger_accounts WHERE code ~ '^gateways:'")
     assert rows == [(HOUSE_STRIPES,)]
 
 
@@ -151,18 +143,15 @@ def test_without_the_ledger_a_capture_is_noted_as_unposted(silent_world: World) 
 
 
 def test_the_ledger_must_catch_up_before_the_next_posting(
-    silent_world: World, database: str, tmp_path: Path
+    silent_world: World, awake: World
 ) -> None:
     """P34: true again, a command that posts waits; others pass."""
     payment_id = silent_world.authorized(1000, capture_method="manual_multiple")
     silent_world.command(payment_id, "capture", {"amount_minor": 100})
-    awake = World(database, tmp_path)
-    awake.api_key = silent_world.api_key
     answer = awake.command(payment_id, "capture", {"amount_minor": 100})
     assert (answer.status_code, answer.json["code"]) == (409, "ledger_behind")
     assert (answer.json["retryable"], answer.headers["Retry-After"]) == (True, "5")
     assert awake.command(payment_id, "void").status_code == 200
-    awake.close()
 
 
 # --- One statement ------------------------------------------------------------------------------
