@@ -90,6 +90,8 @@ TABLE = {
     "services/jws.py": Row(owns="jwt"),
     # The only one that holds a private key outside of a signature.
     "services/sealed_keys.py": Row(may="services.jws", owns="cryptography"),
+    # Ed25519 for checkpoints and receipts; what is signed is decided by those who call it.
+    "services/signed_notes.py": Row(owns="cryptography"),
     "repos/": Row(
         may="persistence.statements",
         types="persistence.db",
