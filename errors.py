@@ -204,6 +204,12 @@ class AccountClosed(AppError):
     code, status, title = "account_closed", 409, "Account closed"
 
 
+class LastOperator(AppError):
+    """This is the tenant's last active operator."""
+
+    code, status, title = "last_operator", 409, "Last operator"
+
+
 class IdempotencyKeyCancelled(AppError):
     """This key was cancelled before its request came."""
 
@@ -235,6 +241,12 @@ class ValidationFailed(AppError):
     """The request does not fit: see errors."""
 
     code, status, title = "validation_failed", 422, "Validation failed"
+
+
+class WeakPassword(AppError):
+    """This password may not be used: see errors."""
+
+    code, status, title = "weak_password", 422, "Weak password"
 
 
 class IdempotencyKeyReused(AppError):
@@ -322,6 +334,12 @@ class Overloaded(AppError):
     """The service is busy."""
 
     code, status, title, retryable = "overloaded", 503, "Overloaded", True
+
+
+class AuthBusy(AppError):
+    """Too many passwords are being checked at this moment."""
+
+    code, status, title, retryable = "auth_busy", 503, "Authentication busy", True
 
 
 class DatabaseBusy(AppError):

@@ -812,6 +812,8 @@ CREATE INDEX payments_user_idx ON public.payments USING btree (tenant_id, user_i
 
 CREATE INDEX refresh_tokens_issued_idx ON public.refresh_tokens USING btree (tenant_id, issued_at);
 
+CREATE INDEX users_argon2_variants_idx ON public.users USING btree (tenant_id, id) WHERE (password_algo = ANY (ARRAY['argon2i'::text, 'argon2d'::text]));
+
 CREATE UNIQUE INDEX users_legacy_id_key ON public.users USING btree (tenant_id, legacy_id) WHERE (legacy_id IS NOT NULL);
 
 CREATE INDEX users_operators_idx ON public.users USING btree (tenant_id, id) WHERE (role = 'operator'::text);

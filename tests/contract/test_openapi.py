@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from tests.world import World
 
 # Codes that no route answers with yet: they come with limits, and with operators' routes.
-NOT_YET = {"rate_limited", "reauthentication_required"}
+NOT_YET = {
+    "auth_busy",
+    "last_operator",
+    "rate_limited",
+    "reauthentication_required",
+    "weak_password",
+}
 # Every path answers these, and no operation does.
 OF_NO_OPERATION = {"method_not_allowed"}
 
