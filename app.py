@@ -28,6 +28,7 @@ from services.health import Health, history
 from services.idempotency import Idempotency, IdempotencySettings
 from services.key_cancellation import KeyCancellation
 from services.ledger import Ledger
+from services.passwords import passwords_of
 from services.payment_commands import PaymentCommands, PaymentSettings
 from services.payment_queries import PaymentQueries
 from services.payments import Payments
@@ -89,6 +90,7 @@ def _services(config: Config) -> Services:
             new_id=uuid7,
         ),
         ledger=Ledger(db, cursors, currencies, config.list_scan_rows),
+        passwords=passwords_of(config, db),
         payment_queries=payment_queries,
         signing_keys=signing_keys,
         payments=payments,

@@ -32,6 +32,8 @@ ROOT = Path(__file__).resolve().parent
 # The two ends of AC2's order that are not settings: deploy/nginx and gunicorn.conf.py hold them.
 PROXY_READ_TIMEOUT_MS = 7_000
 GUNICORN_TIMEOUT_S = 30
+# Memory times passes; the weakest pair that OWASP's cheat sheet still lists is 7 MiB by 5.
+ARGON2_LEAST_KIB = 35_840
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -248,8 +250,10 @@ class Config(BaseSettings):
     )
     feature_argon2_enabled: Flag = _setting(True, "New password hashes are Argon2id.")
     feature_refresh_tokens_enabled: Flag = _setting(True, "Sessions have refresh tokens.")
-
     feature_jwks_enabled: Flag = _setting(True, "The keys of access tokens are published.")
+    feature_breach_check_enabled: Flag = _setting(
+        False, "New passwords are looked up in a list of leaks."
+    )
 
     # --- Access tokens --------------------------------------------------------------------------
     access_token_ttl_s: Number = _number(600, 60, 3_600, "Life of an access token.")
@@ -262,6 +266,27 @@ class Config(BaseSettings):
     )
     fresh_auth_s: Number = _number(
         300, 1, 86_400, "How long a password counts as just given, for what operators change."
+    )
+
+    # --- Passwords ------------------------------------------------------------------------------
+    argon2_time_cost: Number = _number(3, 1, 10, "Passes of Argon2id over its memory.")
+    argon2_memory_kib: Number = _number(65_536, 8_192, 262_144, "Memory of one hash.")
+    argon2_parallelism: Number = _number(1, 1, 8, "Lanes of one hash.")
+    argon2_slots: Number = _number(
+        lambda data: max(1, cpus() // 2 // data["web_concurrency"]),
+        1,
+        64,
+        "Passwords that a process hashes at once.",
+        "half the CPUs over the workers",
+    )
+    argon2_queue_s: Number = _number(2, 1, 60, "Longest wait for one of them, then 503.")
+    password_min_length: Number = _number(8, 8, 64, "Characters of a user's password.")
+    password_min_length_operator: Number = _number(15, 8, 64, "Of an operator's.")
+    breach_check_url: str = _setting(
+        "https://api.pwnedpasswords.com/range/",
+        "Where FEATURE_BREACH_CHECK_ENABLED asks, followed by 5 hex digits.",
+        "http:// or https:// URL that ends in /",
+        pattern=r"^https?://[^?#\s@]+/$",
     )
 
     # --- Payments and idempotency ---------------------------------------------------------------
@@ -499,6 +524,8 @@ def _bind_rules(config: Config) -> Iterator[Fault]:
 
 
 def _production_rules(config: Config) -> Iterator[Fault]:
+    if config.argon2_memory_kib * config.argon2_time_cost < ARGON2_LEAST_KIB:
+        yield Fault("ARGON2_MEMORY_KIB", "weak", f"{ARGON2_LEAST_KIB} over ARGON2_TIME_COST")
     for name in ("database_url", "auth_master_keys", "public_url", "allowed_hosts"):
         if name not in config.model_fields_set:
             yield Fault(name.upper(), "required in production", allowed(name))

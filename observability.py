@@ -75,6 +75,17 @@ db_outcome_unknown_total = Counter(
 kv_calls_total = Counter("strongroom_kv_calls_total", "Calls of Redis", ["use", "outcome"])
 kv_breaker_opened_total = Counter("strongroom_kv_breaker_opened_total", "Trips", ["cause"])
 idempotency_total = Counter("strongroom_idempotency_total", "Keyed requests", ["outcome", "source"])
+argon2_in_flight = Gauge(
+    "strongroom_argon2_in_flight", "Passwords being hashed", multiprocess_mode="livesum"
+)
+argon2_wait_seconds = Histogram(
+    "strongroom_argon2_wait_seconds",
+    "Waits for a thread that hashes",
+    buckets=(0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2),
+)
+password_breach_checks_total = Counter(
+    "strongroom_password_breach_checks_total", "Questions to the list of leaks", ["outcome"]
+)
 problems_total = Counter("strongroom_problems_total", "Problem answers", ["code"])
 job_runs_total = Counter("strongroom_job_runs_total", "Job runs", ["job", "outcome"])
 job_rows_total = Counter("strongroom_job_rows_total", "Rows that jobs changed", ["job"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from services.idempotency import Idempotency
     from services.key_cancellation import KeyCancellation
     from services.ledger import Ledger
+    from services.passwords import Passwords
     from services.payment_queries import PaymentQueries
     from services.payments import Payments
     from services.refunds import Refunds
@@ -44,6 +45,7 @@ class Services:
     idempotency: Idempotency
     key_cancellation: KeyCancellation
     ledger: Ledger
+    passwords: Passwords
     payment_queries: PaymentQueries
     payments: Payments
     signing_keys: SigningKeys

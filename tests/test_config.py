@@ -67,6 +67,7 @@ def test_flags_start_as_the_specification_says() -> None:
         "FEATURE_ARGON2_ENABLED": True,
         "FEATURE_REFRESH_TOKENS_ENABLED": True,
         "FEATURE_JWKS_ENABLED": True,
+        "FEATURE_BREACH_CHECK_ENABLED": False,
     }
 
 
@@ -259,6 +260,7 @@ def test_every_secret_and_url_has_a_twin() -> None:
     """AG4."""
     assert {name.upper() for name in Config.model_fields if has_twin(name)} == {
         "AUTH_MASTER_KEYS",
+        "BREACH_CHECK_URL",
         "DATABASE_URL",
         "METRICS_TOKEN",
         "MIGRATE_DATABASE_URL",
