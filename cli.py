@@ -10,7 +10,7 @@ from commands.currencies import currencies
 from commands.demo import demo_command
 from commands.epochs import new_epoch
 from commands.errors import errors_page
-from commands.jobs import idempotency_cleanup, jobs_group, worker
+from commands.jobs import idempotency_cleanup, jobs_group, ledger_catch_up, worker
 from commands.jws_verify import jws_verify
 from commands.migrate import migrate
 from commands.openapi import openapi
@@ -32,6 +32,7 @@ ALL = (
     idempotency_cleanup,
     jobs_group,
     jws_verify,
+    ledger_catch_up,
     migrate,
     new_epoch,
     openapi,

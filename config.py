@@ -300,6 +300,9 @@ class Config(BaseSettings):
         1_000, 0, 60_000, "Wait for another's first request; at most DB_LOCK_TIMEOUT_MS."
     )
     authorization_ttl_s: Number = _number(604_800, 60, 31_536_000, "Life of an authorisation.")
+    expiry_warning_s: Number = _number(
+        172_800, 0, 31_536_000, "How long before an authorisation lapses its warning event is."
+    )
     duplicate_window_s: Number = _number(60, 0, 86_400, "Look-back for doubles; 0: none.")
     list_scan_rows: Number = _number(10_000, 100, 1_000_000, "Most rows that a list page reads.")
 

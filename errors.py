@@ -379,6 +379,7 @@ CONSTRAINTS: dict[str, type[AppError]] = {
     "payment_captures_reference_key": DuplicateReference,
     "payment_refunds_reference_key": DuplicateReference,
     "payment_disputes_reference_key": DuplicateReference,
+    "ledger_transactions_reference_key": DuplicateReference,
     "payments_user_fkey": UserNotFound,
     "ledger_balances_counters_check": AmountOverflow,
 }

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.database import opened_database
+from config import Config
 from persistence.checks import broken_rows
 from services.job_catalogue import catalogue
 from services.jobs import Ask, Jobs, JobSettings, Outcome
+from services.payment_jobs import PaymentJobSettings
 from services.replay import RunBy
 from version import VERSION
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from config import Config
     from persistence.db import Database
 
 USAGE, FINDING, UNFINISHED = 2, 3, 4
@@ -54,7 +55,10 @@ def make_jobs(config: Config, db: Database) -> Jobs:
     )
     host = socket.gethostname()
     by = RunBy(actor="job:verify-ledger", host=host, app_version=VERSION)
-    jobs = catalogue(db, partial(broken_rows, db), by)
+    payments = PaymentJobSettings(
+        expiry_warning_s=config.expiry_warning_s, ledger=config.feature_ledger_enabled
+    )
+    jobs = catalogue(db, partial(broken_rows, db), by, payments)
     return Jobs(db, jobs, settings, f"{host}:{os.getpid()}")
 
 
@@ -164,6 +168,18 @@ def resume(name: str) -> None:
 def idempotency_cleanup(as_json: bool, **asked: Any) -> None:
     """Delete idempotency keys that have expired (exit 4: stopped, rows are left)."""
     _run("idempotency-cleanup", Ask(**asked), as_json)
+
+
+@click.command("ledger-catch-up")
+@click.option("--batch", type=rows_type, default=500, show_default=True)
+@tenant_option
+@dry_run_option
+@json_option
+def ledger_catch_up(as_json: bool, **asked: Any) -> None:
+    """Post what payments did while the ledger was off (exit 3: some refused, listed)."""
+    if not Config.load().feature_ledger_enabled:
+        raise click.UsageError("FEATURE_LEDGER_ENABLED is false: switch the ledger on first.")
+    _run("ledger-catch-up", Ask(**asked), as_json)
 
 
 def _run(name: str, ask: Ask, as_json: bool) -> None:

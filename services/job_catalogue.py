@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from observability import log
 from repos import jobs as rows
-from repos import tenants
-from services.jobs import Finding, Job
+from services.jobs import Finding, Job, tenants_of
+from services.payment_jobs import PaymentJobSettings, catch_up, expire_payments
 from services.replay import Replay, ReplayAsk
 
 if TYPE_CHECKING:
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from services.jobs import Run
     from services.replay import RunBy
 
-HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 
 def catalogue(
-    db: Database, look: Callable[[], Iterator[tuple[str, int]]], by: RunBy
+    db: Database,
+    look: Callable[[], Iterator[tuple[str, int]]],
+    by: RunBy,
+    payments: PaymentJobSettings = PaymentJobSettings(),  # noqa: B008  # Frozen.
 ) -> tuple[Job, ...]:
     """Return all jobs.
 
@@ -31,6 +35,10 @@ def catalogue(
     in the audit rows of a verification.
     """
     return (
+        Job(
+            name="expire-payments", every_ms=MINUTE_MS, work=partial(expire_payments, db, payments)
+        ),
+        Job(name="ledger-catch-up", every_ms=MINUTE_MS, work=partial(catch_up, db, payments)),
         Job(name="idempotency-cleanup", every_ms=HOUR_MS, work=partial(clean_up_keys, db)),
         Job(
             name="check-invariants",
@@ -49,7 +57,7 @@ def catalogue(
 
 def clean_up_keys(db: Database, run: Run) -> Iterator[int]:
     """Delete expired idempotency keys, tenant by tenant, oldest first (K10)."""
-    for tenant_id in _tenants(db, run):
+    for tenant_id in tenants_of(db, run):
         if run.ask.dry_run:
             with db.read() as conn:
                 yield rows.count_expired_keys(conn, tenant_id=tenant_id)
@@ -77,7 +85,7 @@ def check_invariants(found: Iterator[tuple[str, int]]) -> Iterator[int]:
 def verify_ledger(replay: Replay, by: RunBy, db: Database, run: Run) -> Iterator[int]:
     """Replay the books, a tenant a batch; raises Finding if one is not what its entries say."""
     wrong: list[str] = []
-    for tenant_id in _tenants(db, run):
+    for tenant_id in tenants_of(db, run):
         ask = ReplayAsk(tenant_id=tenant_id)
         (report,) = replay.run(ask, by, lambda _what, _done, _all: run.go_on()).tenants
         if report.mismatches:
@@ -86,10 +94,3 @@ def verify_ledger(replay: Replay, by: RunBy, db: Database, run: Run) -> Iterator
         yield report.mismatches
     if wrong:
         raise Finding(", ".join(wrong))
-
-
-def _tenants(db: Database, run: Run) -> list[str]:
-    if run.ask.tenant_id:
-        return [run.ask.tenant_id]
-    with db.read() as conn:
-        return [row.tenant_id for row in tenants.list_all(conn)]

@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 from errors import NotFound
 from observability import Context, begin, current, job_rows_total, job_runs_total, log
 from repos import jobs as rows
+from repos import tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -119,6 +120,14 @@ class Job:
     every_ms: int
     work: Callable[[Run], Iterator[int]]
     is_long: bool = False
+
+
+def tenants_of(db: Database, run: Run) -> list[str]:
+    """Return the tenants that a run is about: the one that was asked for, or all."""
+    if run.ask.tenant_id:
+        return [run.ask.tenant_id]
+    with db.read() as conn:
+        return [row.tenant_id for row in tenants.list_all(conn)]
 
 
 class Jobs:

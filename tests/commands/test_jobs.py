@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
 
-from commands.jobs import idempotency_cleanup, jobs_group, worker
+from commands.jobs import idempotency_cleanup, jobs_group, ledger_catch_up, worker
 from persistence.embedded_process import wait_until
 
 if TYPE_CHECKING:
@@ -53,14 +53,18 @@ def test_jobs_are_listed_with_their_last_run(run: Callable[..., Result]) -> None
     lines = run(jobs_group, "list").stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [
         ["check-invariants", "waits"],
+        ["expire-payments", "waits"],
         ["idempotency-cleanup", "waits"],
+        ["ledger-catch-up", "waits"],
         ["verify-ledger", "waits"],
     ]
     assert all("last ok, 0 rows" in line for line in lines)
     found = json.loads(run(jobs_group, "list", "--json").stdout)["jobs"]
     assert {row["job"]: row["outcome"] for row in found} == {
         "check-invariants": "ok",
+        "expire-payments": "ok",
         "idempotency-cleanup": "ok",
+        "ledger-catch-up": "ok",
         "verify-ledger": "ok",
     }
     assert found[0]["next_run_at"].endswith("Z")
@@ -81,7 +85,7 @@ def test_an_unknown_job_is_exit_2_and_the_known_ones_are_named(
 ) -> None:
     done = run(jobs_group, *arguments)
     assert done.exit_code == 2
-    assert "There are: check-invariants, idempotency-cleanup, verify-ledger." in done.stderr
+    assert "There are: check-invariants, expire-payments, idempotency-cleanup," in done.stderr
     assert run(worker, "--jobs", "check-invariants,x").exit_code == 2
 
 
@@ -165,3 +169,21 @@ def test_a_worker_runs_what_is_due_and_ends_by_a_signal(
     assert run(worker).exit_code == 0
     thread.join()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_ledger_that_is_off_cannot_catch_up(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P34: exit 2 says which setting; nothing is opened."""
+    monkeypatch.setenv("FEATURE_LEDGER_ENABLED", "false")
+    done = run(ledger_catch_up)
+    assert done.exit_code == 2
+    assert "FEATURE_LEDGER_ENABLED" in done.stderr
+
+
+def test_catching_up_says_how_many_events_it_posted(run: Callable[..., Result]) -> None:
+    """P34: exit 0 and a count; tests/services/test_payment_jobs.py has the rest."""
+    done = run(ledger_catch_up, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["rows"] == 0
+    assert run(ledger_catch_up, "--batch", "10", "--dry-run").exit_code == 0
