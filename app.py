@@ -28,6 +28,7 @@ from services.health import Health, history
 from services.idempotency import Idempotency, IdempotencySettings
 from services.key_cancellation import KeyCancellation
 from services.ledger import Ledger
+from services.ledger_accounts import LedgerAccounts
 from services.passwords import passwords_of
 from services.payment_commands import PaymentCommands, PaymentSettings
 from services.payment_queries import PaymentQueries
@@ -91,6 +92,7 @@ def _services(config: Config) -> Services:
         ),
         ledger=Ledger(db, cursors, currencies, config.list_scan_rows),
         passwords=passwords_of(config, db),
+        ledger_accounts=LedgerAccounts(db, cursors, currencies, config.list_scan_rows),
         payment_queries=payment_queries,
         signing_keys=signing_keys,
         payments=payments,

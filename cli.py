@@ -12,6 +12,7 @@ from commands.epochs import new_epoch
 from commands.errors import errors_page
 from commands.jobs import idempotency_cleanup, jobs_group, ledger_catch_up, worker
 from commands.jws_verify import jws_verify
+from commands.ledger_accounts import ledger_accounts
 from commands.migrate import migrate
 from commands.openapi import openapi
 from commands.replay import replay_ledger
@@ -32,6 +33,7 @@ ALL = (
     idempotency_cleanup,
     jobs_group,
     jws_verify,
+    ledger_accounts,
     ledger_catch_up,
     migrate,
     new_epoch,

@@ -210,6 +210,24 @@ class LastOperator(AppError):
     code, status, title = "last_operator", 409, "Last operator"
 
 
+class AccountExists(AppError):
+    """The account is there already, and differs from this."""
+
+    code, status, title = "account_exists", 409, "Account exists"
+
+
+class AccountNotEmpty(AppError):
+    """An account is closed only when nothing is posted on it or reserved."""
+
+    code, status, title = "account_not_empty", 409, "Account not empty"
+
+
+class LimitBelowBalance(AppError):
+    """The present balance does not keep this limit."""
+
+    code, status, title = "limit_below_balance", 409, "Limit below balance"
+
+
 class IdempotencyKeyCancelled(AppError):
     """This key was cancelled before its request came."""
 
@@ -217,7 +235,7 @@ class IdempotencyKeyCancelled(AppError):
 
 
 class VersionMismatch(AppError):
-    """The payment has changed: If-Match names an older version."""
+    """It has changed: If-Match names an older version."""
 
     code, status, title = "version_mismatch", 412, "Version mismatch"
 
@@ -304,7 +322,7 @@ class CurrencyUnsupported(AppError):
 
 
 class CurrencyMismatch(AppError):
-    """The payment has another currency."""
+    """The payment, or an account of this leg, has another currency."""
 
     code, status, title = "currency_mismatch", 422, "Currency mismatch"
 
@@ -319,6 +337,18 @@ class UserNotFound(AppError):
     """There is no such active user in this tenant."""
 
     code, status, title = "user_not_found", 422, "User not found"
+
+
+class AccountCodeInvalid(AppError):
+    """A code is 1 to 10 segments with `:` between, each of a-z 0-9 . _ - and 63 long at most."""
+
+    code, status, title = "account_code_invalid", 422, "Account code invalid"
+
+
+class AccountCodeReserved(AppError):
+    """Accounts below users, gateways and platform are opened by the service itself."""
+
+    code, status, title = "account_code_reserved", 422, "Account code reserved"
 
 
 # --- 429, 503: later, with the same key ---------------------------------------------------------

@@ -12,6 +12,7 @@ from blueprints import (
     events,
     idempotency_keys,
     ledger,
+    ledger_accounts,
     ops,
     payments,
     refunds,
@@ -28,6 +29,7 @@ ALL = (
     idempotency_keys.routes,
     currencies.routes,
     ledger.routes,
+    ledger_accounts.routes,
     docs.routes,
     ops.routes,
 )

@@ -19,7 +19,14 @@ from blueprints.exchange import exchange
 from blueprints.fields import ID_PATTERN, Answer, Empty, Model
 from blueprints.hooks import services
 from blueprints.policy import admit
-from errors import AppError, IdempotencyKeyRequired, NotFound, ValidationFailed, VersionMismatch
+from errors import (
+    AppError,
+    FeatureDisabled,
+    IdempotencyKeyRequired,
+    NotFound,
+    ValidationFailed,
+    VersionMismatch,
+)
 from services.idempotency import FINGERPRINT_VERSION, Claim, fingerprint
 
 if TYPE_CHECKING:
@@ -67,6 +74,7 @@ class Operation:
     answers: Mapping[int, type[Answer] | str | None]
     errors: tuple[type[AppError], ...]
     keyed: bool
+    switch: str | None
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     query_reader: reading.Query
@@ -86,13 +94,15 @@ def operation(
     query: type[Model] | None = None,
     errors: tuple[type[AppError], ...] = (),
     keyed: bool = False,
+    switch: str | None = None,
 ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
     """Declare a view `def view(call: Call, thing_id: UUID) -> Response`.
 
     `answers` maps a status to the model of its JSON, to a media type, or to None for no body.
     `errors` are the view's own; the frame's are known. `keyed`: Idempotency-Key is read, and
     `call.claim` made. If-Match is read where `errors` holds VersionMismatch. A path parameter
-    annotated UUID is an id: 404 unless it has 36 lower-case characters (AE6).
+    annotated UUID is an id: 404 unless it has 36 lower-case characters (AE6). `switch` is a
+    setting: 404 feature_disabled while it is false.
     """
 
     def declare(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -105,6 +115,7 @@ def operation(
             answers=answers,
             errors=errors,
             keyed=keyed,
+            switch=switch,
             ids=tuple(name for name, kind in kinds if kind in {UUID, "UUID"}),
             texts=tuple(name for name, kind in kinds if kind in {str, "str"}),
             query_reader=reading.Query(query or Empty),
@@ -130,6 +141,8 @@ def _handler(op: Operation) -> Callable[..., Response]:
         environ, held, now = request.environ, services(), exchange()
         now.route = request.url_rule.rule  # type: ignore[union-attr]
         call = Call(_admit(op, held, environ, now))
+        if op.switch and not getattr(held.config, op.switch):
+            raise FeatureDisabled
         if "HTTP_IDEMPOTENCY_KEY" in environ or op.keyed:
             _settle_key(op, held, environ, now)
         if op.versioned and "HTTP_IF_MATCH" in environ:

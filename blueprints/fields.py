@@ -117,11 +117,10 @@ Reference = Annotated[
         examples=["order-4711"],
     ),
 ]
+MetadataName = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,40}$")]
+MetadataValue = Annotated[str, Field(max_length=500)]
 Metadata = Annotated[
-    dict[
-        Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,40}$")],
-        Annotated[str, Field(max_length=500)],
-    ],
+    dict[MetadataName, MetadataValue],
     Field(
         max_length=50,
         description="Your own names and values, 8 KiB at most.",
@@ -130,10 +129,7 @@ Metadata = Annotated[
     AfterValidator(_small_enough),
 ]
 MetadataPatch = Annotated[
-    dict[
-        Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,40}$")],
-        Annotated[str, Field(max_length=500)] | None,
-    ],
+    dict[MetadataName, MetadataValue | None],
     Field(max_length=100, json_schema_extra={"additionalProperties": False}),
 ]
 Timestamp = Annotated[

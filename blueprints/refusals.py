@@ -15,6 +15,7 @@ from errors import (
     DatabaseBusy,
     DatabaseUnavailable,
     DeadlineExceeded,
+    FeatureDisabled,
     IdempotencyInProgress,
     IdempotencyKeyCancelled,
     IdempotencyKeyInvalid,
@@ -81,4 +82,6 @@ def errors_of(op: Operation, method: str, *, has_path: bool) -> list[type[AppErr
         found += WITH_BODY
     if op.keyed:
         found += WITH_KEY
+    if op.switch:
+        found.append(FeatureDisabled)
     return sorted(dict.fromkeys([*found, *op.errors]), key=lambda error: (error.status, error.code))

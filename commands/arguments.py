@@ -52,6 +52,15 @@ def _moment(text: str) -> datetime:
     return moment
 
 
+def _pair(text: str) -> tuple[str, str]:
+    match = re.fullmatch(r"([A-Za-z0-9_.-]{1,40})=(.{0,500})", text)
+    if match is None:
+        raise ValueError
+    return match[1], match[2]
+
+
+CURRENCY = Parsed("three capital letters", _matching("[A-Z]{3}"))
+PAIR = Parsed("a pair, like name=value", _pair)
 LABEL = Parsed(f"a printable text of at most {LABEL_MAX} characters", _label)
 TENANT = Parsed(
     "a tenant id (a letter, then letters, digits, hyphens, 32 at most, all lower-case)",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.arguments import MOMENT, TENANT, Parsed, json_option
+from commands.arguments import CURRENCY, MOMENT, TENANT, Parsed, json_option
 from commands.database import opened_database
 from services.replay import LEVELS, Replay, ReplayAsk, RunBy
 from version import VERSION
@@ -37,14 +37,7 @@ def _account(text: str) -> str:
     return text
 
 
-def _currency(text: str) -> str:
-    if not re.fullmatch("[A-Z]{3}", text):
-        raise ValueError
-    return text
-
-
 ACCOUNT = Parsed("an account's code, or a prefix that ends with a colon", _account)
-CURRENCY = Parsed("three capital letters", _currency)
 
 
 @click.command("replay-ledger")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from services.idempotency import Idempotency
     from services.key_cancellation import KeyCancellation
     from services.ledger import Ledger
+    from services.ledger_accounts import LedgerAccounts
     from services.passwords import Passwords
     from services.payment_queries import PaymentQueries
     from services.payments import Payments
@@ -46,6 +47,7 @@ class Services:
     key_cancellation: KeyCancellation
     ledger: Ledger
     passwords: Passwords
+    ledger_accounts: LedgerAccounts
     payment_queries: PaymentQueries
     payments: Payments
     signing_keys: SigningKeys

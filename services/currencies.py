@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from repos import currencies
 
@@ -60,3 +60,12 @@ class Currencies:
         """Return `amount_minor` in major units of `code`; None where it has no minor unit."""
         exponent = self.exponent(code)
         return None if exponent is None else decimal_text(amount_minor, exponent)
+
+    def with_decimals(self, data: dict[str, Any], code: str) -> dict[str, Any]:
+        """Add `x_decimal` for each `x_minor` of `data`, and return it."""
+        amounts = [name for name in data if name.endswith("_minor")]
+        for name in amounts:
+            minor = data[name]
+            decimal = None if minor is None else self.decimal(minor, code)
+            data[name.removesuffix("_minor") + "_decimal"] = decimal
+        return data

@@ -67,7 +67,7 @@ class Ledger:
         _only_one(len(rows))
         # What was reserved then is not known: only posted balances are kept with each entry.
         found = {"code": code, "as_of": as_of, "final": False, **_columns(rows[0])}
-        return self._with_decimals(found, found["currency"])
+        return self._currencies.with_decimals(found, found["currency"])
 
     def statement(
         self, actor: Actor, code: str, filters: EntryFilters, limit: int, cursor: str | None = None
@@ -96,7 +96,7 @@ class Ledger:
         if last and (len(shown) > limit or last.is_edge):
             position = [last.posted_at, last.version, last.stripe]
             page["next_cursor"] = self._cursors.sign("entries", position, bound)
-        return self._with_decimals(page, rows[0].currency)
+        return self._currencies.with_decimals(page, rows[0].currency)
 
     def _entries(
         self,
@@ -127,16 +127,7 @@ class Ledger:
 
     def _entry(self, row: EntryRow) -> dict[str, Any]:
         entry = {**_columns(row), "side": SIDE_NAMES[row.side or 0]}
-        return self._with_decimals(entry, row.currency)
-
-    def _with_decimals(self, data: dict[str, Any], currency: str) -> dict[str, Any]:
-        """Add `x_decimal` for each `x_minor`."""
-        amounts = [name for name in data if name.endswith("_minor")]
-        for name in amounts:
-            minor = data[name]
-            decimal = None if minor is None else self._currencies.decimal(minor, currency)
-            data[name.removesuffix("_minor") + "_decimal"] = decimal
-        return data
+        return self._currencies.with_decimals(entry, row.currency)
 
 
 def _account(actor: Actor, code: str, currency: str | None) -> dict[str, Any]:

@@ -87,6 +87,41 @@ BEGIN
 END
 $$;
 
+CREATE TABLE public.ledger_balances (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    account_id bigint NOT NULL,
+    stripe smallint DEFAULT 0 NOT NULL,
+    currency character(3) NOT NULL,
+    normal_side smallint NOT NULL,
+    status public.ledger_account_status DEFAULT 'open'::public.ledger_account_status NOT NULL,
+    floor bigint DEFAULT 0,
+    ceiling bigint,
+    debits_posted bigint DEFAULT 0 NOT NULL,
+    credits_posted bigint DEFAULT 0 NOT NULL,
+    debits_pending bigint DEFAULT 0 NOT NULL,
+    credits_pending bigint DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    last_posted_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT ledger_balances_counters_check CHECK (((LEAST(debits_posted, credits_posted, debits_pending, credits_pending) >= 0) AND (GREATEST(debits_posted, credits_posted, debits_pending, credits_pending) <= '4611686018427387904'::bigint)))
+)
+WITH (fillfactor='70');
+
+CREATE FUNCTION public.ledger_available(b public.ledger_balances) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT
+        b.normal_side * (b.credits_posted - b.debits_posted)
+        - CASE b.normal_side WHEN 1 THEN b.debits_pending ELSE b.credits_pending END
+$$;
+
+CREATE FUNCTION public.ledger_reachable(b public.ledger_balances) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT
+        b.normal_side * (b.credits_posted - b.debits_posted)
+        + CASE b.normal_side WHEN 1 THEN b.credits_pending ELSE b.debits_pending END
+$$;
+
 CREATE FUNCTION public.payment_end_reason_fits(authorized bigint, captured bigint, voided bigint, end_reason public.payment_end_reason) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -340,25 +375,6 @@ ALTER TABLE public.ledger_accounts ALTER COLUMN account_id ADD GENERATED ALWAYS 
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE public.ledger_balances (
-    tenant_id text NOT NULL COLLATE pg_catalog."C",
-    account_id bigint NOT NULL,
-    stripe smallint DEFAULT 0 NOT NULL,
-    currency character(3) NOT NULL,
-    normal_side smallint NOT NULL,
-    status public.ledger_account_status DEFAULT 'open'::public.ledger_account_status NOT NULL,
-    floor bigint DEFAULT 0,
-    ceiling bigint,
-    debits_posted bigint DEFAULT 0 NOT NULL,
-    credits_posted bigint DEFAULT 0 NOT NULL,
-    debits_pending bigint DEFAULT 0 NOT NULL,
-    credits_pending bigint DEFAULT 0 NOT NULL,
-    version bigint DEFAULT 0 NOT NULL,
-    last_posted_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    CONSTRAINT ledger_balances_counters_check CHECK (((LEAST(debits_posted, credits_posted, debits_pending, credits_pending) >= 0) AND (GREATEST(debits_posted, credits_posted, debits_pending, credits_pending) <= '4611686018427387904'::bigint)))
-)
-WITH (fillfactor='70');
 
 CREATE TABLE public.ledger_entries (
     tenant_id text NOT NULL COLLATE pg_catalog."C",
