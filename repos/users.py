@@ -130,7 +130,7 @@ def set_status(
     audit_id: UUID,
     subject: str,
     address: str | None,
-    request_id: str | None,
+    request_id: str,
 ) -> ChangedUserRow | None:
     """Disable or enable a user and end its sessions; None: no such user, or erased."""
     return SET_STATUS.one_or_none(
@@ -202,7 +202,7 @@ def upgrade_password(
     password_algo: str,
     password_params: dict[str, int],
     audit_id: UUID,
-    request_id: str | None,
+    request_id: str,
 ) -> int:
     """Replace the hash that was read; 0: somebody stored one since."""
     return UPGRADE_PASSWORD.count(

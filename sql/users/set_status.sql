@@ -3,7 +3,7 @@
 -- with the user and in one order: of two that disable each other one is refused. What is so already
 -- stays as it is, unaudited. `is_last_operator`: nothing was changed for that reason.
 -- params: tenant_id text, user_id uuid, status text, reason text?, audit_id uuid, subject text,
---   address text?, request_id text?
+--   address text?, request_id text
 -- kind: write | returns: 0..1 | locks: users rows: this one and the operators, by id
 -- present: email_verified, is_last_operator
 WITH locked AS (
@@ -55,7 +55,7 @@ audited AS (
         'user_status_changed',
         :'reason'::text,
         :'address'::text::inet,
-        :'request_id'::text,
+        nullif(:'request_id'::text, '-'),
         jsonb_build_object('status', c.status)
     FROM changed AS c
 )

@@ -3,7 +3,7 @@
 -- meanwhile stays, and of several log-ins at once one upgrades. The old store's hash stays too, so
 -- that the way back to that store locks nobody out (D40). Sessions live on.
 -- params: tenant_id text, user_id uuid, read_version int, password_hash text, password_algo text,
---   password_params jsonb, audit_id uuid, request_id text?
+--   password_params jsonb, audit_id uuid, request_id text
 -- kind: write | returns: count | locks: users row
 WITH upgraded AS (
     UPDATE users AS u
@@ -28,6 +28,6 @@ SELECT
     'user:' || u.id::text,
     u.id,
     'password_upgraded',
-    :'request_id'::text,
+    nullif(:'request_id'::text, '-'),
     jsonb_build_object('algo', u.password_algo, 'params', u.password_params)
 FROM upgraded AS u;

@@ -10,6 +10,7 @@ import pytest
 from persistence import sql_files
 from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE
 from tests.book import Book, unchecked_clone
+from tests.people import store_session
 from tests.world import World
 
 if TYPE_CHECKING:
@@ -25,6 +26,18 @@ ENTRY = f"tx_id = (SELECT id FROM ledger_transactions WHERE {POSTING}) AND leg =
 
 # What each rule is there for, done to a right database.
 BREAKS = {
+    "users_passwords": [
+        "UPDATE users SET password_params = jsonb_set(password_params, '{m}', '4')",
+        "UPDATE users SET password_algo = 'argon2i' WHERE password_algo = 'argon2id'",
+        (
+            "UPDATE users SET password_hash = '$2b$12$abc', password_algo = 'bcrypt',"
+            " password_params = '{\"cost\": 4}'"
+        ),
+        "UPDATE users SET status = 'deleted'",
+        "UPDATE users SET password_hash_version = 2",
+        "UPDATE users SET session_epoch = session_epoch + 1",
+        "UPDATE auth_sessions SET epoch = epoch + 1",
+    ],
     "ledger_entries": [
         f"UPDATE ledger_entries SET posted = posted + 1 WHERE {ENTRY}",
         f"UPDATE ledger_entries SET leg = 1 WHERE {ENTRY}",
@@ -170,6 +183,7 @@ def right(
     with unchecked_clone(admin, template) as name:
         world = World(postgres.url(name, APP_ROLE), tmp_path_factory.mktemp("var"))
         _make_payments(world)
+        _make_people(world, postgres.url(name, APP_ROLE))
         world.close()
         _capture_without_ledger(postgres.url(name, APP_ROLE), tmp_path_factory.mktemp("var"))
         with Book(postgres.url(name, OWNER_ROLE)) as book:
@@ -196,6 +210,15 @@ def _make_payments(world: World) -> None:
         answer = world.command(pieces, "capture", {"amount_minor": amount})
         assert answer.status_code == 200
     assert world.command(pieces, "void").status_code == 200
+
+
+def _make_people(world: World, url: str) -> None:
+    given = {"tenant_id": "default", "email": "ada@x.de", "role": "user"}
+    password = world.services.passwords.chosen("correct horse", **given)
+    ada = world.services.users.create("default", "ada@x.de", "cli:test", password=password)
+    store_session(url, ada.id)
+    gone = world.new_user()
+    world.services.users.erase("default", gone.id, "cli:test")
 
 
 def _capture_without_ledger(url: str, var_dir: Path) -> None:

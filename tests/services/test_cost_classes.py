@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from errors import DatabaseUnavailable
 from persistence.db import Database, DbSettings
 from services.cost_classes import CLASSES_MAX, KEPT_S, CostClasses
 from services.stored_hashes import CostClass, argon2_class, bcrypt_class
+from tests.people import store_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,17 +48,8 @@ def classes(db: Database, clock: Clock) -> CostClasses:
 
 
 def store(database: str, *texts: str, legacy: bool = False) -> None:
-    columns = "legacy_password_hash" if legacy else "password_hash, password_algo, password_params"
-    with psycopg.connect(database, autocommit=True) as conn:
-        for text in texts:
-            algo = text.split("$")[1] if text.startswith("$argon2") else "bcrypt"
-            conn.execute(
-                "INSERT INTO users (tenant_id, id, email, email_norm, " + columns + ") VALUES"
-                " ('default', gen_random_uuid(), 'a@x.de', gen_random_uuid() || '@x.de', %s"
-                + ("" if legacy else ", %s, '{}'")
-                + ")",
-                [text] if legacy else [text, algo],
-            )
+    for text in texts:
+        store_hash(database, text, legacy=legacy)
 
 
 def found(classes: CostClasses) -> list[CostClass]:

@@ -7,7 +7,6 @@ import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 from passlib.hash import argon2, bcrypt
 
@@ -17,6 +16,7 @@ from services import passwords as module
 from services.hashing_gate import HashingGate
 from services.passwords import Passwords, PasswordSettings, matches
 from services.stored_hashes import CostClass, argon2_class, bcrypt_class, parse
+from tests.people import store_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,20 +63,6 @@ def paid(monkeypatch: pytest.MonkeyPatch) -> list[CostClass]:
     monkeypatch.setattr(module, "matches", counted_match)
     monkeypatch.setattr(module, "_made", counted_new)
     return seen
-
-
-def store(database: str, text: str, *, legacy: bool = False) -> None:
-    """Give a new user this hash."""
-    name = "legacy_password_hash" if legacy else "password_hash"
-    algo = "bcrypt" if text.startswith("$2") else text.split("$")[1]
-    known = "" if legacy else ", password_algo, password_params"
-    values = "" if legacy else f", '{algo}', '{{}}'"
-    with psycopg.connect(database, autocommit=True) as conn:
-        conn.execute(
-            f"INSERT INTO users (tenant_id, id, email, email_norm, {name}{known}) VALUES"
-            f" ('default', gen_random_uuid(), 'a@x.de', gen_random_uuid() || '@x.de', %s{values})",
-            [text],
-        )
 
 
 # --- New hashes ---------------------------------------------------------------------------------
@@ -265,8 +251,8 @@ def test_a_failed_try_costs_every_class_once_whoever_it_is(
 ) -> None:
     """A25, A26: real or dummy, so nobody is told apart."""
     old, new = OLD.hash(PASSWORD), passwords.hash(PASSWORD).text
-    store(database, old)
-    store(database, OLD.using(rounds=5).hash(PASSWORD), legacy=True)
+    store_hash(database, old)
+    store_hash(database, OLD.using(rounds=5).hash(PASSWORD), legacy=True)
     everything = sorted([CURRENT, bcrypt_class(4), bcrypt_class(5)], key=str)
     for given in (old, new, None, "?"):
         paid.clear()
@@ -278,7 +264,7 @@ def test_a_right_password_under_an_old_hash_costs_both(
     passwords: Passwords, paid: list[CostClass], database: str
 ) -> None:
     """A25: one Argon2, for the upgrade."""
-    store(database, OLD.hash(PASSWORD))
+    store_hash(database, OLD.hash(PASSWORD))
     passwords.verify(OLD.hash(PASSWORD), PASSWORD)
     assert paid == [bcrypt_class(4), CURRENT]
 
@@ -297,7 +283,7 @@ def test_a_start_pays_for_every_class(
     passwords: Passwords, paid: list[CostClass], database: str
 ) -> None:
     """A25: what a library loads at first use is loaded before the first request."""
-    store(database, OLD.hash(PASSWORD))
+    store_hash(database, OLD.hash(PASSWORD))
     passwords.warm()
     assert paid == [CURRENT, bcrypt_class(4)] == list(passwords.cost_classes)
 
