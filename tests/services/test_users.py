@@ -308,7 +308,7 @@ def test_an_erased_user_comes_back_in_no_way(db: Database) -> None:
 
 
 def test_an_upgrade_keeps_what_a_way_back_needs(db: Database, database: str) -> None:
-    """A17, D40: the older store's hash, the sessions, and when the password was chosen."""
+    """A17: the older store's hash, the sessions, and when the password was chosen."""
     user_id = store_hash(database, "$2a$10$" + "." * 53, legacy=True)
     assert Users(db).upgrade_password("default", user_id, 0, hashed())
     row = row_of(database, user_id)
