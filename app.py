@@ -33,8 +33,10 @@ from services.passwords import passwords_of
 from services.payment_commands import PaymentCommands, PaymentSettings
 from services.payment_queries import PaymentQueries
 from services.payments import Payments
+from services.rate_limits import POLICIES, RateLimits
 from services.refunds import Refunds
 from services.sealed_keys import SealedKeys
+from services.settings import Settings
 from services.signing_keys import SigningKeys, SigningSettings
 from services.stripes import thread_stripe
 from services.tenants import Tenants
@@ -63,7 +65,9 @@ def _services(config: Config) -> Services:
     kv = _kv(config, probe)
     cursors = Cursors(*config.subkeys("cursor").values())
     currencies = Currencies(db)
-    idempotency = _idempotency(config, db, kv)
+    settings = Settings(db)
+    rate_limits = _rate_limits(config, kv, settings)
+    idempotency = _idempotency(config, db, kv, rate_limits)
     payment_queries = PaymentQueries(db, cursors, config.list_scan_rows)
     api_keys = ApiKeys(db)
     signing_keys = _signing_keys(config, db)
@@ -97,6 +101,8 @@ def _services(config: Config) -> Services:
         signing_keys=signing_keys,
         payments=payments,
         refunds=Refunds(commands),
+        rate_limits=rate_limits,
+        settings=settings,
         tenants=Tenants(db),
         users=Users(db),
     )
@@ -135,14 +141,24 @@ def _kv(config: Config, probe: Database) -> Kv:
     return Kv(url, settings, epoch=partial(history, probe))
 
 
-def _idempotency(config: Config, db: Database, kv: Kv) -> Idempotency:
+def _rate_limits(config: Config, kv: Kv, settings: Settings) -> RateLimits:
+    return RateLimits(
+        kv,
+        {policy: getattr(config, f"rate_limit_{policy}") for policy in POLICIES},
+        enabled=config.rate_limit_enabled,
+        processes=config.web_concurrency,
+        of_tenant=settings.value,
+    )
+
+
+def _idempotency(config: Config, db: Database, kv: Kv, limits: RateLimits) -> Idempotency:
     settings = IdempotencySettings(
         mark_ttl_ms=config.idempotency_mark_ttl_ms,
         wait_ms=config.idempotency_wait_ms,
         redis_ttl_s=config.idempotency_redis_ttl_s,
     )
     secret = next(iter(config.subkeys("idempotency").values()))
-    return Idempotency(db, kv, settings, secret)
+    return Idempotency(db, kv, limits, settings, secret)
 
 
 def _access_tokens(config: Config, db: Database, keys: SigningKeys) -> AccessTokens:

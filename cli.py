@@ -18,6 +18,7 @@ from commands.openapi import openapi
 from commands.replay import replay_ledger
 from commands.serve import serve_command
 from commands.servers import servers_group
+from commands.settings import settings_group
 from commands.sql import check_sql
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ ALL = (
     replay_ledger,
     serve_command,
     servers_group,
+    settings_group,
     tenants,
     users,
     worker,

@@ -81,6 +81,10 @@ def _master_keys(value: SecretStr) -> SecretStr:
     return value
 
 
+# As services/rate_limits.py reads it; a test compares the two.
+RATE = r"^[1-9][0-9]{0,8}/([1-9][0-9]{0,3} ?)?(second|minute|hour|day)s?$"
+
+
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Number = Annotated[int, BeforeValidator(_digits)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -99,6 +103,10 @@ def _setting(default: Any, text: str, allowed: str = "", shown: str = "", **limi
 
 def _number(default: Any, low: int, high: int, text: str, shown: str = "") -> Any:
     return _setting(default, text, f"{low} to {high}", shown, ge=low, le=high)
+
+
+def _rate(default: str, text: str) -> Any:
+    return _setting(default, text, "like 600/minute or 10/5 minutes", pattern=RATE)
 
 
 def cpus() -> int:
@@ -240,6 +248,15 @@ class Config(BaseSettings):
     redis_breaker_failures: Number = _number(3, 1, 100, "Failures in a row that open the breaker.")
     redis_breaker_open_ms: Number = _number(500, 10, 600_000, "How long it first stays open.")
     redis_breaker_open_max_ms: Number = _number(30_000, 10, 600_000, "How long it stays at most.")
+
+    # --- Rate limits ----------------------------------------------------------------------------
+    rate_limit_enabled: Flag = _setting(True, "These limits hold; those of log-ins always do.")
+    rate_limit_anonymous: str = _rate("60/minute", "Of an address without a valid credential.")
+    rate_limit_read: str = _rate("1200/minute", "Reads of a user.")
+    rate_limit_write: str = _rate("600/minute", "Writes of a user.")
+    rate_limit_key_read: str = _rate("12000/minute", "Reads of an API key.")
+    rate_limit_key_write: str = _rate("6000/minute", "Writes of an API key.")
+    rate_limit_heavy: str = _rate("60/minute", "Batches, exports and proofs of a user or a key.")
 
     # --- Features -------------------------------------------------------------------------------
     feature_ledger_enabled: Flag = _setting(False, "Payments post to the ledger.")

@@ -43,6 +43,7 @@ class Context:
     db_wait_ms: float = 0.0
     kv_ms: float = 0.0
     idempotency: str | None = None
+    rate_policy: str | None = None
     code: str | None = None
     holds_connection: bool = False
 
@@ -85,6 +86,9 @@ argon2_wait_seconds = Histogram(
 )
 password_breach_checks_total = Counter(
     "strongroom_password_breach_checks_total", "Questions to the list of leaks", ["outcome"]
+)
+rate_limit_total = Counter(
+    "strongroom_rate_limit_total", "Requests counted", ["policy", "decision", "store"]
 )
 problems_total = Counter("strongroom_problems_total", "Problem answers", ["code"])
 job_runs_total = Counter("strongroom_job_runs_total", "Job runs", ["job", "outcome"])

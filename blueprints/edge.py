@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from flask import Response, request
@@ -28,6 +28,7 @@ from errors import (
     VersionMismatch,
 )
 from services.idempotency import FINGERPRINT_VERSION, Claim, fingerprint
+from services.rate_limits import FREE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from errors import Fault
     from services import Services
     from services.actors import Actor
+    from services.rate_limits import Quota
 
+READ_METHODS = frozenset({"GET", "HEAD"})
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 ID = re.compile(ID_PATTERN)
 
@@ -77,6 +80,7 @@ class Operation:
     switch: str | None
     ids: tuple[str, ...]
     texts: tuple[str, ...]
+    cost: Literal["free", "usual", "heavy"]
     query_reader: reading.Query
     no_body: bytes
 
@@ -95,6 +99,7 @@ def operation(
     errors: tuple[type[AppError], ...] = (),
     keyed: bool = False,
     switch: str | None = None,
+    cost: Literal["free", "usual", "heavy"] = "usual",
 ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
     """Declare a view `def view(call: Call, thing_id: UUID) -> Response`.
 
@@ -103,6 +108,7 @@ def operation(
     `call.claim` made. If-Match is read where `errors` holds VersionMismatch. A path parameter
     annotated UUID is an id: 404 unless it has 36 lower-case characters (AE6). `switch` is a
     setting: 404 feature_disabled while it is false.
+    `cost`: `free` has no rate limit, `heavy` has a second one (batches, exports, proofs).
     """
 
     def declare(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -116,6 +122,7 @@ def operation(
             errors=errors,
             keyed=keyed,
             switch=switch,
+            cost=cost,
             ids=tuple(name for name, kind in kinds if kind in {UUID, "UUID"}),
             texts=tuple(name for name, kind in kinds if kind in {str, "str"}),
             query_reader=reading.Query(query or Empty),
@@ -140,6 +147,16 @@ def _handler(op: Operation) -> Callable[..., Response]:
     def handle(**path: Any) -> Response:
         environ, held, now = request.environ, services(), exchange()
         now.route = request.url_rule.rule  # type: ignore[union-attr]
+        now.quota = FREE if op.cost == "free" else _of_address(held, environ)
+        try:
+            return serve(environ, held, now, path)
+        except AppError:
+            _charge(held, now)  # Refused requests count too; once is enough.
+            raise
+
+    def serve(
+        environ: WSGIEnvironment, held: Services, now: Exchange, path: dict[str, Any]
+    ) -> Response:
         call = Call(_admit(op, held, environ, now))
         if op.switch and not getattr(held.config, op.switch):
             raise FeatureDisabled
@@ -155,6 +172,8 @@ def _handler(op: Operation) -> Callable[..., Response]:
                 raise call.fault
         if op.keyed:
             call.claim = _claim(call, now, environ, (given, document))
+        else:
+            _charge(held, now)
         return op.view(call, **path)
 
     return handle
@@ -179,7 +198,19 @@ def _admit(op: Operation, held: Services, environ: WSGIEnvironment, now: Exchang
         now.tenant_id, now.actor = actor.tenant_id, actor.subject
         if actor.key_id is not None:
             now.after.append(lambda: held.credentials.touch(actor, address))
+        if op.cost != "free":
+            writes = environ["REQUEST_METHOD"] not in READ_METHODS
+            now.quota = held.rate_limits.of_actor(actor, writes=writes, heavy=op.cost == "heavy")
     return actor  # type: ignore[return-value]
+
+
+def _of_address(held: Services, environ: WSGIEnvironment) -> Quota:
+    return held.rate_limits.of_address(environ.get("REMOTE_ADDR", ""))
+
+
+def _charge(held: Services, now: Exchange) -> None:
+    """Count the request against who sent it, if that has not been done. Raises RateLimited."""
+    held.rate_limits.charge(now.quota or FREE)
 
 
 def _settle_key(op: Operation, held: Services, environ: WSGIEnvironment, now: Exchange) -> None:
@@ -236,4 +267,5 @@ def _claim(call: Call, now: Exchange, environ: WSGIEnvironment, content: tuple[A
         request_id=now.request_id,
         generated=now.key_is_generated,
         content=content,
+        quota=now.quota or FREE,
     )

@@ -10,12 +10,15 @@ import observability
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from services.rate_limits import Quota
+
 
 @dataclass(slots=True)
 class Exchange(observability.Context):
     """The context of an HTTP request. `after` runs when the answer has left; it must not raise."""
 
     route: str | None = None
+    quota: Quota | None = None
     trace_id: str = ""
     span_id: str = ""
     queue_ms: float | None = None

@@ -74,6 +74,7 @@ class Frame:
     def __init__(self, inner: Callable[..., Iterable[bytes]], held: Services) -> None:
         config = held.config
         self._inner = inner
+        self._kv = held.kv
         self._deadline_s = config.request_deadline_ms / 1000
         self._hosts = frozenset(host.lower() for host in config.allowed_hosts)
         self._behind_proxy = config.trusted_proxy_hops > 0
@@ -94,7 +95,7 @@ class Frame:
             body = self._inner(environ, start)
         except Exception as exc:  # noqa: BLE001  # The last resort: no other layer has answered.
             body = problems.wsgi_answer(exc, environ, start)
-        _tell(now, environ, time.perf_counter() - began)
+        _tell(now, environ, time.perf_counter() - began, self._kv.state)
         observability.end()
         return _Answer(body, now) if now.after else body
 
@@ -180,6 +181,8 @@ def _host(environ: WSGIEnvironment) -> str:
 def _complete(now: Exchange, headers: list[tuple[str, str]], over_tls: bool) -> None:
     """Add to `headers` what every answer has; what a view has set itself stays."""
     headers.extend(now.answer_headers.items())
+    if now.quota is not None:
+        headers.extend(now.quota.headers.items())
     names = {name for name, _ in headers}
     headers.extend(one for one in HEADERS if one[0] not in names)
     headers.append(("X-Request-ID", now.request_id))
@@ -193,7 +196,7 @@ def _timer(method: str, route: str, status: int) -> Histogram:
     return observability.http_request_duration_seconds.labels(method, route, status)
 
 
-def _tell(now: Exchange, environ: WSGIEnvironment, seconds: float) -> None:
+def _tell(now: Exchange, environ: WSGIEnvironment, seconds: float, kv_state: str) -> None:
     """Count the request, and write its canonical line (OL1)."""
     method = environ["REQUEST_METHOD"]
     _timer(method if now.route else "-", now.route or "-", now.status).observe(seconds)
@@ -219,7 +222,9 @@ def _tell(now: Exchange, environ: WSGIEnvironment, seconds: float) -> None:
         "db_statements": now.db_statements,
         "db_retries": now.db_retries,
         "kv_ms": round(now.kv_ms, 3),
+        "kv_state": kv_state,
         "idempotency": now.idempotency,
+        "rate_policy": now.rate_policy,
         "bytes_in": int(length) if length.isdecimal() else 0,
         "bytes_out": now.bytes_out,
         "client_ip": environ.get("REMOTE_ADDR"),

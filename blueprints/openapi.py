@@ -173,6 +173,8 @@ def _named(op: Operation, status: int) -> dict[str, Any]:
         names += ["Idempotency-Key"]
         if status < 300:  # noqa: PLR2004
             names += ["Idempotency-Status", "Idempotent-Replayed"]
+    if op.cost != "free":
+        names += ["RateLimit-Policy", "RateLimit"]
     if status in {429, 503}:
         names.append("Retry-After")
     if status == Unauthenticated.status:

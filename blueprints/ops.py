@@ -25,14 +25,14 @@ OPERATORS = scope("ops:read")
 
 
 @routes.get("/livez")
-@operation(policy=PUBLIC, answers={200: Live})
+@operation(policy=PUBLIC, answers={200: Live}, cost="free")
 def livez(_: Call) -> Response:
     """Tell that the process answers; touches no store."""
     return respond(200, Live, {"status": "pass"})
 
 
 @routes.get("/readyz")
-@operation(policy=PUBLIC, answers={200: Ready, 503: Ready})
+@operation(policy=PUBLIC, answers={200: Ready, 503: Ready}, cost="free")
 def readyz(_: Call) -> Response:
     """Tell whether requests may be sent here."""
     ready = services().health.readyz()
@@ -41,7 +41,7 @@ def readyz(_: Call) -> Response:
 
 
 @routes.get("/healthz")
-@operation(policy=PUBLIC, answers={200: Health, 503: Health})
+@operation(policy=PUBLIC, answers={200: Health, 503: Health}, cost="free")
 def healthz(_: Call) -> Response:
     """Tell how everything is, to this machine and to keys with `ops:read`; to others in a word."""
     held = services()
@@ -56,6 +56,7 @@ def healthz(_: Call) -> Response:
     policy=PUBLIC,
     answers={200: "text/plain"},
     errors=(*WITH_CREDENTIAL, ScopeMissing),
+    cost="free",
 )
 def metrics(_: Call) -> Response:
     """Show what has been counted, in Prometheus' text; as /healthz, or by METRICS_TOKEN."""

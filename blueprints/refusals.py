@@ -27,6 +27,7 @@ from errors import (
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    RateLimited,
     ReauthenticationRequired,
     ScopeMissing,
     SessionRevoked,
@@ -70,6 +71,8 @@ WITH_KEY: tuple[type[AppError], ...] = (
 def errors_of(op: Operation, method: str, *, has_path: bool) -> list[type[AppError]]:
     """Every error that the operation can answer with, each once."""
     found = list(ALWAYS)
+    if op.cost != "free":
+        found.append(RateLimited)
     if op.policy.kind != "public":
         found += WITH_CREDENTIAL
     if op.policy.kind in {"users", "scope", "fresh"}:

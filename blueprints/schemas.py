@@ -58,6 +58,16 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "Whole seconds to wait before the same request again.",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
+    "RateLimit": {
+        "description": "What is left of the tightest limit (r) and when its window ends (t, s).",
+        "schema": {"type": "string"},
+        "example": '"key_write";r=5999;t=60',
+    },
+    "RateLimit-Policy": {
+        "description": "That limit: requests (q) in a sliding window (w, s).",
+        "schema": {"type": "string"},
+        "example": '"key_write";q=6000;w=60',
+    },
     "WWW-Authenticate": {
         "description": "The scheme that is wanted.",
         "schema": {"type": "string"},

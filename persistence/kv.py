@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import secrets
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pybreaker
 from redis import exceptions as redis_errors
@@ -23,12 +24,28 @@ from persistence.kv_connections import Connections, connector
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from persistence.kv_connections import Command
+
 VALUE_MAX_BYTES = 16_384
 PROBES_TO_CLOSE = 2
 FAILURES = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
 # A mark may be released by its owner only: another's, or the copy, stays.
 RELEASE = b"return redis.call('GET',KEYS[1])==ARGV[1] and redis.call('DEL',KEYS[1]) or 0"
 _counter = functools.cache(kv_calls_total.labels)  # A look-up by labels costs 1 us more.
+_scripts: dict[bytes, bytes] = {}  # By the digest that the server knows them by.
+
+
+def script(text: bytes) -> bytes:
+    """Make a Lua script known; returns the digest that EVALSHA commands name it by."""
+    digest = hashlib.sha1(text).hexdigest().encode()  # noqa: S324  # Redis' name for it.
+    _scripts[digest] = text
+    return digest
+
+
+def _with_text(command: Command) -> Command:
+    """Return an EVALSHA as the EVAL that also makes the server know the script."""
+    _, digest, *rest = command
+    return (b"EVAL", _scripts[digest], *rest)  # type: ignore[index]  # Bytes, see `script`.
 
 
 class KvDown(Exception):
@@ -98,26 +115,39 @@ class Kv:
 
     def claim(self, key: str, token: bytes, ttl_ms: int) -> bytes | None:
         """Set the mark `token` if nothing is there: None, else what is: a mark or a copy."""
-        return self._call("claim", b"SET", self._head + key, token, b"NX", b"GET", b"PX", ttl_ms)
+        return self._one("claim", self.claim_command(key, token, ttl_ms))
+
+    def claim_command(self, key: str, token: bytes, ttl_ms: int) -> Command:
+        """Return what `claim` sends, for a trip with others."""
+        return (b"SET", self._head + key, token, b"NX", b"GET", b"PX", ttl_ms)
 
     def get(self, key: str) -> bytes | None:
         """Return the value, or None."""
-        return self._call("get", b"GET", self._head + key)
+        return self._one("get", (b"GET", self._head + key))
 
     def put(self, key: str, value: bytes, ttl_s: int) -> None:
         """Store the value over what is there. One over 16 KiB, or dead already, is not kept."""
         if len(value) <= VALUE_MAX_BYTES and ttl_s > 0:
-            self._call("put", b"SET", self._head + key, value, b"EX", ttl_s)
+            self._one("put", (b"SET", self._head + key, value, b"EX", ttl_s))
 
     def release(self, key: str, token: bytes) -> None:
         """Take the mark away if it still is `token`."""
-        self._call("release", b"EVAL", RELEASE, 1, self._head + key, token)
+        self._one("release", (b"EVAL", RELEASE, 1, self._head + key, token))
 
-    def _call(self, use: str, *command: bytes | str | int) -> bytes | None:
+    def script_command(self, digest: bytes, keys: tuple[str, ...], *arguments: int) -> Command:
+        """Return a call of a script that `script` has made known."""
+        return (b"EVALSHA", digest, len(keys), *(self._head + key for key in keys), *arguments)
+
+    def run(self, use: str, commands: tuple[Command, ...]) -> list[Any]:
+        """Send the commands in one trip; a reply is what Redis said, or the error, told in the log.
+
+        A script that the server has lost (SCRIPT FLUSH, another server) costs a second trip, once.
+        """
         started, outcome = time.perf_counter(), "down"
         try:
-            (reply,) = self._breaker.call(self._connections.exchange, (command,))
-            outcome = "error" if isinstance(reply, Exception) else "ok"
+            replies: list[Any] = self._breaker.call(self._exchange, commands)
+            errors = [reply for reply in replies if isinstance(reply, Exception)]
+            outcome = "error" if errors else "ok"
         except pybreaker.CircuitBreakerError as error:
             outcome = "open"
             if self._monitor is None or not self._monitor.is_alive():
@@ -128,8 +158,21 @@ class Kv:
         finally:
             current().kv_ms += (time.perf_counter() - started) * 1000
             _counter(use, outcome).inc()
-        if outcome == "error":  # Such as WRONGTYPE: somebody else writes here.
-            log.error("kv.error", use=use, error=str(reply))
+        for said in errors:  # Such as WRONGTYPE: somebody else writes here.
+            log.error("kv.error", use=use, error=str(said))
+        return replies
+
+    def _exchange(self, commands: tuple[Command, ...]) -> list[Any]:
+        replies = self._connections.exchange(commands)
+        lost = [i for i, r in enumerate(replies) if isinstance(r, redis_errors.NoScriptError)]
+        if lost:
+            again = tuple(_with_text(commands[i]) for i in lost)
+            for i, reply in zip(lost, self._connections.exchange(again), strict=True):
+                replies[i] = reply
+        return replies
+
+    def _one(self, use: str, command: Command) -> bytes | None:
+        (reply,) = self.run(use, (command,))
         return reply if isinstance(reply, bytes) else None
 
     # --- Life -----------------------------------------------------------------------------------
@@ -157,12 +200,16 @@ class Kv:
         return self._breaker.wait_for(state, timeout_s)
 
     @property
+    def state(self) -> str:
+        """`off`, `closed` (it serves), `open` or `half-open` (it does not)."""
+        return "off" if self.mode == "off" else str(self._breaker.current_state)
+
+    @property
     def facts(self) -> KvFacts:
         """The state of now, for /readyz and /healthz."""
         breaker = self._breaker
-        state = "off" if self.mode == "off" else breaker.current_state
         left_ms = round(breaker.left_s() * 1000)
-        return KvFacts(self.mode, state, breaker.fail_counter, left_ms, self._latency_ms)
+        return KvFacts(self.mode, self.state, breaker.fail_counter, left_ms, self._latency_ms)
 
     # --- The monitor: the only one who probes (OK4) ---------------------------------------------
 

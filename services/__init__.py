@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from services.passwords import Passwords
     from services.payment_queries import PaymentQueries
     from services.payments import Payments
+    from services.rate_limits import RateLimits
     from services.refunds import Refunds
+    from services.settings import Settings
     from services.signing_keys import SigningKeys
     from services.tenants import Tenants
     from services.users import Users
@@ -52,5 +54,7 @@ class Services:
     payments: Payments
     signing_keys: SigningKeys
     refunds: Refunds
+    rate_limits: RateLimits
+    settings: Settings
     tenants: Tenants
     users: Users

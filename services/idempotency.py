@@ -22,10 +22,12 @@ from errors import (
     IdempotencyInProgress,
     IdempotencyKeyCancelled,
     IdempotencyKeyReused,
+    RateLimited,
 )
 from observability import idempotency_total
 from persistence.kv import KvDown
 from repos import idempotency as keys
+from services.rate_limits import FREE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from persistence.db import Conn, Database
     from persistence.kv import Kv
     from repos.idempotency import DoneRow, KeyRow
+    from services.rate_limits import Quota, RateLimits
 
 # A statement that gave no row, and no reason when asked why, met a change in between: once more.
 TRIES = 3
@@ -48,8 +51,8 @@ DRAFT = "https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-idempotency-ke
 class Claim:
     """What a keyed request claims. `generated`: the client sent no key, so nobody can repeat it.
 
-    `operation` is method and path with its ids; `fingerprint` is 32 bytes (K5), of `content`: the
-    query's pairs and the body's document.
+    `quota` is charged in the trip that sets the mark. `operation` is method and path with its ids;
+    `fingerprint` is 32 bytes (K5), of `content`: the query's pairs and the body's document.
     """
 
     tenant_id: str
@@ -61,6 +64,7 @@ class Claim:
     request_id: str
     generated: bool = False
     content: tuple[list[tuple[str, str]], Any] = field(default=([], {}))
+    quota: Quota = FREE
 
     def is_of(self, stored: KeyRow) -> bool:
         """Tell whether this is the request that was stored, by that row's fingerprint.
@@ -123,10 +127,18 @@ def fingerprint(query: list[tuple[str, str]], document: object) -> bytes:
 class Idempotency:
     """Runs keyed use cases so that each key has one effect."""
 
-    def __init__(self, db: Database, kv: Kv, settings: IdempotencySettings, secret: bytes) -> None:
+    def __init__(
+        self,
+        db: Database,
+        kv: Kv,
+        limits: RateLimits,
+        settings: IdempotencySettings,
+        secret: bytes,
+    ) -> None:
         """`secret` signs the copies in Redis: what somebody else puts there is not repeated."""
         self._db = db
         self._kv = kv
+        self._limits = limits
         self._settings = settings
         self._secret = secret
 
@@ -216,18 +228,26 @@ class Idempotency:
     # --- Redis hints ----------------------------------------------------------------------------
 
     def _ask(self, claim: Claim) -> Answer | bytes | None:
-        """Return a committed answer, or the mark that was set, or None: Redis does not help."""
+        """Return a committed answer, or the mark that was set, or None: Redis does not help.
+
+        Charges the request too, in the same trip; raises RateLimited.
+        """
         if claim.generated:
+            self._limits.charge(claim.quota)
             return None
         mark = MARK + secrets.token_bytes(16)
+        command = self._kv.claim_command(claim.hint, mark, self._settings.mark_ttl_ms)
         try:
-            found = self._kv.claim(claim.hint, mark, self._settings.mark_ttl_ms)
-            if found is None:
+            (found,) = self._limits.charge(claim.quota, command)
+            if not isinstance(found, bytes):
                 return mark
             if found.startswith(MARK):
                 found = self._wait(claim)
         except KvDown:
             return None
+        except RateLimited:
+            self._release(claim, mark)  # The next try must not wait for this one.
+            raise
         answer = self._read_copy(claim, found)
         if answer is not None:
             _count(answer, "redis")

@@ -1,7 +1,7 @@
 -- What the application's role may do; `flask migrate` applies it after the last file, each time.
 -- It may read everything. It may add history and never change it: events, captures, ledger
--- transactions and entries, the audit log. It may delete nothing but idempotency keys, resolved
--- holds, and what is left of logins, links and mails.
+-- transactions and entries, the audit log. It may delete nothing but settings, idempotency
+-- keys, resolved holds, and what is left of logins, links and mails.
 -- What is not named below is taken back, so that an old grant does not outlive its line.
 DO $$
 DECLARE
@@ -15,6 +15,7 @@ END
 $$;
 
 GRANT INSERT, UPDATE ON tenants, users, api_keys, settings, jobs TO strongroom_app;
+GRANT DELETE ON settings TO strongroom_app;
 GRANT INSERT ON audit_log TO strongroom_app;
 GRANT INSERT, UPDATE ON signing_keys TO strongroom_app;
 GRANT INSERT, UPDATE, DELETE ON auth_sessions, one_time_tokens, login_throttle, mail_outbox

@@ -478,3 +478,68 @@ def test_answer_is_compact_json(framed: Framed) -> None:
     answer = framed.client.get("/livez")
     assert answer.get_data() == b'{"status":"pass"}'
     assert answer.content_type == "application/json"
+
+
+# --- Rate limits --------------------------------------------------------------------------------
+
+LIMITED = {
+    "RATE_LIMIT_ENABLED": "true",
+    "WEB_CONCURRENCY": "1",
+    "RATE_LIMIT_ANONYMOUS": "2/minute",
+    "RATE_LIMIT_KEY_READ": "3/minute",
+    "RATE_LIMIT_KEY_WRITE": "4/minute",
+}
+
+
+def test_each_answer_says_what_is_left(log: io.StringIO) -> None:
+    """OR3: reads and writes apart; the policy stands in the line."""
+    framed = build(log, **LIMITED)
+    read = framed.client.get("/v1/named/x", headers=CREDENTIAL)
+    assert read.headers["RateLimit-Policy"] == '"key_read";q=3;w=60'
+    assert read.headers["RateLimit"].startswith('"key_read";r=2;t=')
+    written = framed.client.post("/v1/plain-things", headers=CREDENTIAL, json={})
+    assert written.status_code == 422
+    assert written.headers["RateLimit"].startswith('"key_write";r=3;t=')
+    assert [line["rate_policy"] for line in framed.lines()] == ["key_read", "key_write"]
+    assert {line["kv_state"] for line in framed.lines()} == {"off"}
+
+
+def test_who_asks_too_often_is_429_and_told_when_to_come_back(log: io.StringIO) -> None:
+    """OR3, AF3."""
+    framed = build(log, **LIMITED)
+    for _ in range(3):
+        assert framed.client.get("/v1/named/x", headers=CREDENTIAL).status_code == 200
+    answer = framed.client.get("/v1/named/x", headers=CREDENTIAL)
+    assert problem(answer)["code"] == "rate_limited"
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert answer.headers["RateLimit"].startswith('"key_read";r=0;t=')
+
+
+def test_a_bad_credential_is_charged_to_the_address(log: io.StringIO) -> None:
+    """OR2: never to the key that it names; who has a good one still passes from there."""
+    framed = build(log, **LIMITED)
+    bad = {"Authorization": "Bearer bad"}
+    found = [framed.client.get("/v1/named/x", headers=bad).status_code for _ in range(4)]
+    assert found == [401, 401, 429, 429]
+    assert framed.client.get("/openapi.json").status_code == 429
+    assert framed.client.get("/v1/named/x", headers=CREDENTIAL).status_code == 200
+    elsewhere = {"REMOTE_ADDR": "192.0.2.9"}
+    answer = framed.client.get("/v1/named/x", headers=bad, environ_overrides=elsewhere)
+    assert answer.status_code == 401
+
+
+def test_what_cannot_be_read_counts_as_well(log: io.StringIO) -> None:
+    """A keyed request that never reaches its service is charged here."""
+    framed = build(log, **LIMITED)
+    found = [framed.make("{").status_code for _ in range(6)]
+    assert found == [400, 400, 400, 400, 429, 429]
+
+
+def test_probes_and_metrics_have_no_limit(log: io.StringIO) -> None:
+    """OR1."""
+    framed = build(log, **LIMITED)
+    for path in ("/livez", "/readyz", "/healthz", "/metrics") * 4:
+        answer = framed.client.get(path)
+        assert answer.status_code == 200
+        assert "RateLimit" not in answer.headers

@@ -28,8 +28,10 @@ from blueprints.fields import (
 from blueprints.policy import ANY, PUBLIC, scope
 from config import Config
 from errors import ApiKeyInvalid, InvalidState, OutcomeUnknown, VersionMismatch
+from persistence.kv import Kv
 from services.actors import Actor
 from services.health import Readiness
+from services.rate_limits import POLICIES, RateLimits
 
 if TYPE_CHECKING:
     import io
@@ -227,12 +229,27 @@ def build(log: io.StringIO, **environment: str) -> Framed:
     """Put the routes into the frame, with these settings."""
     door, health = Door(), Told()
     app = Flask("framed", static_folder=None)
-    held: Any = SimpleNamespace(config=Config.load(environment), credentials=door, health=health)
+    kv = Kv("off")
+    config = Config.load({"RATE_LIMIT_ENABLED": "false", **environment})
+    held: Any = SimpleNamespace(
+        config=config, credentials=door, health=health, kv=kv, rate_limits=_rate_limits(config, kv)
+    )
     hooks.install(app, held)
     problems.install(app)
     for each in (routes, ops.routes, docs.routes):
         app.register_blueprint(each)
     return Framed(app, app.test_client(), log, door, health)
+
+
+def _rate_limits(config: Config, kv: Kv) -> RateLimits:
+    limits = {policy: getattr(config, f"rate_limit_{policy}") for policy in POLICIES}
+    return RateLimits(
+        kv,
+        limits,
+        enabled=config.rate_limit_enabled,
+        processes=config.web_concurrency,
+        of_tenant=lambda *_: None,
+    )
 
 
 def problem(answer: TestResponse) -> dict[str, Any]:

@@ -78,7 +78,7 @@ TABLE = {
         owns="flask werkzeug uuid_utils prometheus_client",
     ),
     # Shared by the edge and the problems: knows neither flask nor the rest of the package.
-    "blueprints/exchange.py": Row(may="observability"),
+    "blueprints/exchange.py": Row(may="observability", types="services.rate_limits"),
     # Tried without a server: the guard knows header values, no flask.
     "blueprints/policy.py": Row(may="errors services.actors", types="services.credentials"),
     "services/": Row(
@@ -89,6 +89,12 @@ TABLE = {
     # libpass and its import name, and what it raises, stay in one file.
     "services/passwords.py": Row(
         may="services repos persistence.db errors observability", types="config", owns="passlib"
+    ),
+    # How a limit is written and counted; its stores and clients are not used.
+    "services/rate_limits.py": Row(
+        may="persistence.kv errors observability",
+        types="services.actors persistence.kv_connections",
+        owns="limits",
     ),
     # PyJWT signs and compares; what may be signed or compared is decided in one file.
     "services/jws.py": Row(owns="jwt"),

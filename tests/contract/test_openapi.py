@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
     from tests.world import World
 
-# Codes that no route answers with yet: they come with limits, and with operators' routes.
+# Codes that no route answers with yet: they come with operators' routes.
 NOT_YET = {
     "auth_busy",
     "last_operator",
-    "rate_limited",
     "reauthentication_required",
     "weak_password",
 }

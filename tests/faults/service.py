@@ -59,6 +59,7 @@ class Service:
             "FEATURE_LEDGER_ENABLED": "true",
             "WEB_CONCURRENCY": "2",
             "LOG_LEVEL": "error",
+            "RATE_LIMIT_KEY_WRITE": "1000000/minute",
         }
         self._process: subprocess.Popen[bytes] | None = None
         self.user_id, self.api_key = self._client()

@@ -15,7 +15,7 @@ import redis
 
 import observability
 from persistence.embedded_process import wait_until
-from persistence.kv import VALUE_MAX_BYTES, Kv, KvDown, KvSettings
+from persistence.kv import VALUE_MAX_BYTES, Kv, KvDown, KvSettings, script
 from tests.persistence import kv_world
 
 if TYPE_CHECKING:
@@ -89,6 +89,25 @@ def test_a_release_after_the_copy_leaves_the_copy(kv: Kv) -> None:
     kv.put(KEY, b"copy", 60)
     kv.release(KEY, b"mine")
     assert kv.claim(KEY, b"later", 5000) == b"copy"
+
+
+def test_several_commands_are_one_trip_with_a_reply_each(kv: Kv) -> None:
+    """OK6: an error is a value, told in the log; the others count."""
+    wrong = (b"LPUSH", "k", b"x")
+    done = kv.run("claim", ((b"SET", "k", b"v", b"PX", 1000), wrong, (b"GET", "k")))
+    assert (done[0], done[2]) == (b"OK", b"v")
+    assert isinstance(done[1], redis.ResponseError)
+
+
+def test_a_script_is_sent_whole_only_where_the_server_lost_it(kv: Kv, valkey: OwnValkey) -> None:
+    """OK6: NOSCRIPT comes back as a value; a second trip, once."""
+    digest = script(b"return redis.call('INCR', KEYS[1])")
+    for count in (1, 2):
+        valkey.ask("SCRIPT", "FLUSH")
+        calls = (kv.script_command(digest, ("n",)), (b"GET", "sr1:0:n"))
+        assert kv.run("limit", calls)[0] == 2 * count - 1
+        assert kv.run("limit", calls)[0] == 2 * count
+    assert valkey.ask("INFO", "commandstats")["cmdstat_evalsha"]["calls"] == 4
 
 
 def test_every_key_has_a_ttl(kv: Kv, valkey: OwnValkey) -> None:

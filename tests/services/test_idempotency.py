@@ -299,3 +299,40 @@ def test_a_refused_request_takes_its_mark_away(cached_world: World) -> None:
     world, key = cached_world, new_key()
     world.post("/v1/payments", body_of(world, currency="XAU"), key=key)
     assert world.services.kv.get(hint_of(world, key)) is None
+
+
+def limited_world(database: str, redis_url: str, var_dir: Path) -> World:
+    world = World(
+        database,
+        var_dir,
+        redis_url,
+        REDIS_TIMEOUT_MS="5000",
+        RATE_LIMIT_ENABLED="true",
+        RATE_LIMIT_KEY_WRITE="1/minute",
+        WEB_CONCURRENCY="1",
+    )
+    if redis_url != "off":
+        world.services.kv.open()
+        assert world.services.kv.wait_for("closed", 30)
+    return world
+
+
+def test_a_refusal_by_quota_leaves_no_mark_and_no_row(
+    database: str, kv_url: str, tmp_path: Path
+) -> None:
+    """OR2, OU1: the mark of the same trip is taken back, and no statement is sent."""
+    world, key = limited_world(database, kv_url, tmp_path), new_key()
+    assert world.post("/v1/payments", body_of(world)).status_code == 201
+    answer = world.post("/v1/payments", body_of(world), key=key)
+    assert (answer.status_code, answer.json["code"]) == (429, "rate_limited")
+    assert world.services.kv.get(hint_of(world, key)) is None
+    assert world.rows("SELECT count(*) FROM payments") == [(1,)]
+    world.close()
+
+
+def test_without_redis_keyed_requests_are_limited_too(database: str, tmp_path: Path) -> None:
+    """OR4; a key that the server made is counted like any other."""
+    world = limited_world(database, "off", tmp_path)
+    assert world.post("/v1/payments", body_of(world)).status_code == 201
+    assert world.post("/v1/payments", body_of(world)).status_code == 429
+    world.close()

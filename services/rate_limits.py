@@ -1,0 +1,272 @@
+"""Rate limits: how many requests an address, a user or a key may send (OR1 to OR5).
+
+Counters are sliding windows in Redis, asked in the trip that the idempotency mark needs anyway;
+without Redis they are in the process's memory, each process with its share of the limit. The
+limits of log-ins are not here: those cannot be switched off.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any
+
+from errors import RateLimited
+from observability import current, rate_limit_total
+from persistence.kv import KvDown, script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from limits import RateLimitItem
+    from limits.strategies import SlidingWindowCounterRateLimiter
+
+    from persistence.kv import Kv
+    from persistence.kv_connections import Command
+    from services.actors import Actor
+
+POLICIES = ("anonymous", "read", "write", "key_read", "key_write", "heavy")
+# `limits` reads more (several at once, months): one limit of a clear window is enough here.
+NOTATION = r"[1-9][0-9]{0,8}/([1-9][0-9]{0,3} ?)?(second|minute|hour|day)s?"
+ITEMS_MAX = 1_000  # Different limits remembered: tenants share most of them.
+NOBODY = "-"  # The tenant of addresses: no tenant can be called so.
+
+
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """How a counter stands: what is left of `limit` in `window_s`, which ends in `reset_s`."""
+
+    policy: str
+    limit: int
+    window_s: int
+    left: int
+    reset_s: int
+
+
+@dataclass(slots=True, eq=False)
+class Quota:
+    """What one request is charged to: a subject's counters, and once charged, how they stand.
+
+    `policies` is empty where nothing is limited; `standing` is then None for ever.
+    """
+
+    tenant_id: str
+    subject: str
+    policies: tuple[str, ...]
+    is_charged: bool = False
+    standing: Standing | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer says of it (draft-ietf-httpapi-ratelimit-headers-10), or nothing."""
+        now = self.standing
+        if now is None:
+            return {}
+        return {
+            "RateLimit-Policy": f'"{now.policy}";q={now.limit};w={now.window_s}',
+            "RateLimit": f'"{now.policy}";r={now.left};t={now.reset_s}',
+        }
+
+
+FREE = Quota(NOBODY, "", (), is_charged=True)
+
+
+class RateLimits:
+    """Charges requests to their senders."""
+
+    def __init__(
+        self,
+        kv: Kv,
+        limits: Mapping[str, str],
+        *,
+        enabled: bool,
+        processes: int,
+        of_tenant: Callable[[str, str], str | None],
+    ) -> None:
+        """`limits` by policy, in the notation of NOTATION.
+
+        `processes` share what one host lets through while Redis is away. `of_tenant(tenant_id,
+        name)` is what was set for a tenant without a restart, None if nothing was.
+        """
+        self._kv = kv
+        self._limits = dict(limits)
+        self._enabled = enabled
+        self._processes = processes
+        self._of_tenant = of_tenant
+
+    def of_address(self, address: str) -> Quota:
+        """Return the quota of who has not proved who it is."""
+        if not self._enabled:
+            return FREE
+        return Quota(NOBODY, _network(address), ("anonymous",))
+
+    def of_actor(self, actor: Actor, *, writes: bool, heavy: bool = False) -> Quota:
+        """Return the quota of who has; `heavy` routes count twice, as what they are and as heavy.
+
+        Before and after a rotation a key has the same counters: its subject names its principal.
+        """
+        if not self._enabled:
+            return FREE
+        kind = "key_" if actor.key_id is not None else ""
+        policy = kind + ("write" if writes else "read")
+        return Quota(actor.tenant_id, actor.subject, (policy, "heavy") if heavy else (policy,))
+
+    def charge(self, quota: Quota, *more: Command) -> list[Any]:
+        """Count the request, once; return the replies to `more`, which go along in one trip.
+
+        Raises RateLimited, and KvDown if there is `more` and Redis cannot say it. Without Redis
+        the request is counted in memory.
+        """
+        if quota.is_charged:
+            return self._kv.run("claim", more) if more else []
+        quota.is_charged = True
+        items = [self._item(quota.tenant_id, policy) for policy in quota.policies]
+        try:
+            return self._charge_redis(quota, items, more)
+        except KvDown:
+            self._charge_memory(quota, items)
+            if more:
+                raise
+            return []
+
+    # --- In Redis -------------------------------------------------------------------------------
+
+    def _charge_redis(
+        self, quota: Quota, items: list[RateLimitItem], more: tuple[Command, ...]
+    ) -> list[Any]:
+        commands: list[Command] = []
+        take, look = _lua()
+        for policy, item in zip(quota.policies, items, strict=True):
+            window_s = item.get_expiry()
+            now = f"rl:{{{quota.tenant_id}/{quota.subject}}}:{policy}:{window_s}"
+            keys = (f"{now}/-1", now)
+            commands.append(self._kv.script_command(take, keys, item.amount, window_s, 1))
+            commands.append(self._kv.script_command(look, keys, window_s))
+        replies = self._kv.run("claim" if more else "limit", (*commands, *more))
+        counted = replies[: len(commands)]
+        if any(isinstance(reply, Exception) for reply in counted):
+            raise KvDown("rubbish")  # Somebody else writes here: memory counts instead.
+        taken = [reply == 1 for reply in counted[::2]]
+        windows = [tuple(max(int(n or 0), 0) for n in reply) for reply in counted[1::2]]
+        self._settle(quota, items, taken, windows, "redis")
+        return replies[len(commands) :]
+
+    # --- In memory ------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _memory(self) -> SlidingWindowCounterRateLimiter:
+        """Made when Redis is first away: it brings a thread along."""
+        from limits.storage import MemoryStorage  # noqa: PLC0415 - see _lua.
+        from limits.strategies import SlidingWindowCounterRateLimiter  # noqa: PLC0415 - see _lua.
+
+        return SlidingWindowCounterRateLimiter(MemoryStorage())
+
+    def _charge_memory(self, quota: Quota, items: list[RateLimitItem]) -> None:
+        """Each process has its share, rounded up: never open, and nearly as many pass as before."""
+        shares = [type(i)(math.ceil(i.amount / self._processes), i.multiples) for i in items]
+        names = [(quota.tenant_id, quota.subject, policy) for policy in quota.policies]
+        pairs = list(zip(shares, names, strict=True))
+        taken = [self._memory.hit(share, *name) for share, name in pairs]
+        store: Any = self._memory.storage
+        windows = [
+            _in_ms(store.get_sliding_window(share.key_for(*name), share.get_expiry()))
+            for share, name in pairs
+        ]
+        self._settle(quota, shares, taken, windows, "memory")
+
+    # --- Either ---------------------------------------------------------------------------------
+
+    def _settle(
+        self,
+        quota: Quota,
+        items: list[RateLimitItem],
+        taken: list[bool],
+        windows: list[tuple[int, ...]],
+        store: str,
+    ) -> None:
+        """Note how the counters stand, the tightest for the answer. Raises RateLimited."""
+        standings = [
+            _standing(policy, item, window)
+            for policy, item, window in zip(quota.policies, items, windows, strict=True)
+        ]
+        quota.standing = min(standings, key=lambda each: each.left / each.limit)
+        wait_s = 0
+        for standing, item, window, passed in zip(standings, items, windows, taken, strict=True):
+            decision = "allowed" if passed else "refused"
+            rate_limit_total.labels(standing.policy, decision, store).inc()
+            if not passed:
+                standing.left, quota.standing = 0, standing
+                wait_s = max(wait_s, _until_one_s(item, window))
+        current().rate_policy = quota.standing.policy
+        if wait_s:
+            raise RateLimited(headers={"Retry-After": str(wait_s)})
+
+    def _item(self, tenant_id: str, policy: str) -> RateLimitItem:
+        text = self._of_tenant(tenant_id, f"rate_limit_{policy}") or self._limits[policy]
+        return _parsed(text)
+
+
+def _standing(policy: str, item: RateLimitItem, window: tuple[int, ...]) -> Standing:
+    previous, previous_ms, count, ends_ms = window
+    window_ms = item.get_expiry() * 1000
+    used = previous * previous_ms // window_ms + count
+    return Standing(
+        policy=policy,
+        limit=item.amount,
+        window_s=item.get_expiry(),
+        left=max(item.amount - used, 0),
+        # A counter lives for two windows: in its own, and as the one before.
+        reset_s=math.ceil(max(ends_ms - window_ms, 0) / 1000),
+    )
+
+
+def _until_one_s(item: RateLimitItem, window: tuple[int, ...]) -> int:
+    """Return whole seconds, at least 1, until the next request can pass, if none comes before.
+
+    The window before counts by how much of it is still within reach; it must sink below `room`.
+    """
+    previous, previous_ms, count, ends_ms = window
+    window_ms = item.get_expiry() * 1000
+    room = item.amount - count
+    if room <= 0:  # Not in this window; in the next one its count begins to sink.
+        return max(1, math.ceil((ends_ms - window_ms) / 1000) + 1)
+    fits_ms = room * window_ms // max(previous, 1)
+    return max(1, (previous_ms - fits_ms) // 1000 + 1)
+
+
+def _in_ms(window: tuple[int, float, int, float]) -> tuple[int, ...]:
+    previous, previous_s, count, ends_s = window
+    return (previous, int(previous_s * 1000), count, int(ends_s * 1000))
+
+
+@functools.cache
+def _lua() -> tuple[bytes, bytes]:
+    """Return the scripts of `limits`: one that takes, one that looks."""
+    from limits.storage import RedisStorage  # noqa: PLC0415 - 0.1 s that no command needs.
+
+    return script(RedisStorage.SCRIPT_ACQUIRE_SLIDING_WINDOW), script(
+        RedisStorage.SCRIPT_SLIDING_WINDOW
+    )
+
+
+@functools.lru_cache(maxsize=ITEMS_MAX)
+def _parsed(text: str) -> RateLimitItem:
+    from limits import parse  # noqa: PLC0415 - see _lua.
+
+    return parse(text)
+
+
+@functools.lru_cache(maxsize=4096)
+def _network(address: str) -> str:
+    """Return what counts as one sender: an IPv4 address, or the /64 that a household has (OR5)."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:  # A Unix socket's client has none; a boot with such clients is refused.
+        return "unknown"
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
