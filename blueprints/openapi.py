@@ -105,9 +105,11 @@ def _operation(rule: Rule, method: str, op: Operation, known: Schemas) -> dict[s
     if op.policy.required_scope:
         made["x-scope"] = op.policy.required_scope
     if op.body is not None and method in BODY_METHODS:
+        types = ["application/json"] + ["application/merge-patch+json"] * (method == "PATCH")
+        schema = {"schema": known[op.body, "validation"]}
         made["requestBody"] = {
             "required": not op.no_body,
-            "content": {"application/json": {"schema": known[op.body, "validation"]}},
+            "content": dict.fromkeys(types, schema),
         }
     return made
 

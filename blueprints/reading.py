@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MOST_DEPTH = 16
 JSON_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
+# RFC 7396: what every PATCH here is.
+MERGE_PATCH = "application/merge-patch+json"
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 # Visible ASCII less quote, comma and backslash; the quoted form of RFC 8941 means the same (K2).
@@ -70,14 +72,15 @@ def body(environ: WSGIEnvironment, most_bytes: int) -> bytes:
     else:
         return b""
     if raw and environ.get("CONTENT_TYPE") != "application/json":
-        _check_type(environ.get("CONTENT_TYPE", ""))
+        _check_type(environ.get("CONTENT_TYPE", ""), environ["REQUEST_METHOD"])
     if "HTTP_CONTENT_ENCODING" in environ:
         raise UnsupportedMediaType
     return raw
 
 
-def _check_type(content_type: str) -> None:
-    if not JSON_TYPE.fullmatch(content_type):
+def _check_type(content_type: str, method: str) -> None:
+    is_patch = method == "PATCH" and content_type.lower() == MERGE_PATCH
+    if not is_patch and not JSON_TYPE.fullmatch(content_type):
         raise UnsupportedMediaType
 
 

@@ -8,9 +8,12 @@ from urllib.parse import urlencode
 
 import pytest
 
+from blueprints import edge
+from services import idempotency
 from tests.world import World, new_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.world import Reply
@@ -229,6 +232,62 @@ def test_a_cancelled_key_is_gone(world: World) -> None:
     )
     answer = world.post("/v1/payments", body_of(world), key="gone")
     assert (answer.status_code, answer.json["code"]) == (410, "idempotency_key_cancelled")
+
+
+# --- Fingerprints -------------------------------------------------------------------------------
+
+
+def test_a_stored_key_is_compared_as_it_was_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K5: a release that reads requests in another way replays what an earlier one stored."""
+    key, body = new_key(), body_of(world)
+    first = world.post("/v1/payments", body, key=key)
+    monkeypatch.setitem(idempotency.FINGERPRINTS, 2, lambda *_: b"another way" + bytes(21))
+    monkeypatch.setattr(idempotency, "FINGERPRINT_VERSION", 2)
+    monkeypatch.setattr(edge, "FINGERPRINT_VERSION", 2)
+    assert world.post("/v1/payments", body, key=key).data == first.data
+    other = world.post("/v1/payments", {**body, "amount_minor": 7}, key=key)
+    assert (other.status_code, other.json["differs"]) == (422, ["request"])
+    later = new_key()
+    world.post("/v1/payments", body, key=later)
+    versions = world.rows("SELECT fingerprint_version FROM idempotency_keys ORDER BY created_at")
+    assert versions == [(1,), (2,)]
+
+
+def test_a_key_of_a_later_release_is_repeated(world: World, owner: Callable[..., None]) -> None:
+    """K5: after a rollback it cannot be compared; to repeat moves nothing, to refuse might."""
+    key = new_key()
+    first = world.post("/v1/payments", body_of(world), key=key)
+    owner("UPDATE idempotency_keys SET fingerprint_version = 9, fingerprint = sha256('x')")
+    assert world.post("/v1/payments", body_of(world), key=key).data == first.data
+    elsewhere = world.command(first.json["id"], "capture", key=key)
+    assert elsewhere.json["differs"] == ["operation"]
+
+
+def test_a_query_is_part_of_the_request(world: World) -> None:
+    """K5: sorted; headers stay out."""
+    one = idempotency.fingerprint([("b", "2"), ("a", "1")], {"x": 1})
+    assert idempotency.fingerprint([("a", "1"), ("b", "2")], {"x": 1}) == one
+    assert idempotency.fingerprint([("a", "1")], {"x": 1}) != one
+    assert idempotency.fingerprint([("b", "2"), ("a", "1")], {"x": "1"}) != one
+
+
+def test_the_answer_of_a_merge_patch_is_repeated(world: World) -> None:
+    """Section 7: PATCH with a key, in either media type of RFC 7396."""
+    payment_id, key = world.payment(), new_key()
+    answers = [
+        world.app.test_client().patch(
+            f"/v1/payments/{payment_id}",
+            data='{"metadata": {"a": "1"}}',
+            content_type=media_type,
+            headers={"Authorization": f"Bearer {world.api_key}", "Idempotency-Key": key},
+        )
+        for media_type in ("application/merge-patch+json", "application/json")
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].data == answers[1].data
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
 
 
 # --- Look-up ------------------------------------------------------------------------------------
