@@ -161,7 +161,7 @@ class MethodNotAllowed(AppError):
 
 
 class IdempotencyInProgress(AppError):
-    """The first request with this key still runs: ask again with the same key."""
+    """The first request with this key is still being processed: ask again with the same key."""
 
     code, status, title, retryable = (
         "idempotency_in_progress", 409, "Request in progress", True,
