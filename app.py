@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+import click
 from flask import Flask
 from uuid_utils.compat import uuid7
 
 import blueprints
 import cli
-from blueprints import hooks, problems
+from blueprints import hooks, problems, wire
 from commands.database import db_settings
 from observability import set_up_logging
 from persistence.db import Database
@@ -49,10 +51,17 @@ if TYPE_CHECKING:
 
 def create_app(config: Config) -> Flask:
     """Build the application; stores are connected at first use, or by gunicorn's post_fork."""
-    set_up_logging(config.log_level, json_lines=config.log_format == "json")
+    # A command's stdout is its answer; a server logs there.
+    is_command = click.get_current_context(silent=True) is not None
+    set_up_logging(
+        config.log_level,
+        json_lines=config.log_format == "json",
+        file=sys.stderr if is_command else None,
+    )
     app = Flask("strongroom", static_folder=None)
     hooks.install(app, _services(config))
     problems.install(app)
+    app.extensions["strongroom.refusal"] = partial(wire.refusal, app)  # For gunicorn.conf.py.
     blueprints.register_all(app)
     cli.register_all(app)
     return app

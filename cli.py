@@ -8,6 +8,7 @@ from commands.auth import api_keys, tenants, users
 from commands.config import check_config
 from commands.currencies import currencies
 from commands.demo import demo_command
+from commands.drain import drain
 from commands.epochs import new_epoch
 from commands.errors import errors_page
 from commands.jobs import idempotency_cleanup, jobs_group, ledger_catch_up, worker
@@ -30,6 +31,7 @@ ALL = (
     check_sql,
     currencies,
     demo_command,
+    drain,
     errors_page,
     idempotency_cleanup,
     jobs_group,

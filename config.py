@@ -178,6 +178,10 @@ class Config(BaseSettings):
     request_deadline_ms: Number = _number(5_000, 100, 60_000, "A request's whole time.")
     web_concurrency: Number = _number(cpus, 1, 256, "gunicorn workers.", "CPUs")
     web_threads: Number = _number(8, 1, 256, "Requests at once in a worker.")
+    slot_wait_ms: Number = _number(100, 0, 10_000, "Wait of a request for one of WEB_THREADS.")
+    queue_max_ms: Number = _number(
+        1_000, 10, 60_000, "Age by X-Request-Start at which a request is refused unread."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least level kept.")
     log_format: Literal["json", "console"] = _setting(
         lambda: "console" if sys.stderr.isatty() else "json",

@@ -58,6 +58,12 @@ class InvalidHeader(AppError):
     code, status, title = "invalid_header", 400, "Invalid header"
 
 
+class InvalidRequest(AppError):
+    """This is no HTTP request that could be read."""
+
+    code, status, title = "invalid_request", 400, "Invalid request"
+
+
 class CursorInvalid(AppError):
     """The cursor was altered, or belongs to another list, filter or tenant."""
 
@@ -247,6 +253,18 @@ class BodyTooLarge(AppError):
     """The body is larger than this route takes."""
 
     code, status, title = "body_too_large", 413, "Body too large"
+
+
+class RequestLineTooLong(AppError):
+    """The request line is longer than 4094 bytes."""
+
+    code, status, title = "request_line_too_long", 414, "Request line too long"
+
+
+class HeadersTooLarge(AppError):
+    """There are more than 64 headers, or one has more than 8190 bytes."""
+
+    code, status, title = "headers_too_large", 431, "Headers too large"
 
 
 class UnsupportedMediaType(AppError):

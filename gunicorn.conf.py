@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import logging
@@ -9,6 +10,7 @@ import os
 import shutil
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,17 @@ def post_worker_init(worker: Any) -> None:
     held.db.open()
     held.kv.open()
     held.passwords.warm()
+    worker.handle_error = partial(_refuse, worker, worker.handle_error)
+
+
+def _refuse(worker: Any, otherwise: Any, request: Any, client: Any, address: Any, exc: Any) -> None:
+    """Answer what could not be read as every other refusal; gunicorn's own answer is HTML."""
+    answer = worker.wsgi.extensions["strongroom.refusal"](exc, address[0] if address else "")
+    if answer is None:
+        otherwise(request, client, address, exc)
+        return
+    with contextlib.suppress(OSError):  # The client has gone.
+        client.sendall(answer)
 
 
 def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it with both.

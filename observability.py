@@ -90,6 +90,7 @@ password_breach_checks_total = Counter(
 rate_limit_total = Counter(
     "strongroom_rate_limit_total", "Requests counted", ["policy", "decision", "store"]
 )
+http_shed_total = Counter("strongroom_http_shed_total", "Requests refused unread", ["reason"])
 problems_total = Counter("strongroom_problems_total", "Problem answers", ["code"])
 job_runs_total = Counter("strongroom_job_runs_total", "Job runs", ["job", "outcome"])
 job_rows_total = Counter("strongroom_job_rows_total", "Rows that jobs changed", ["job"])

@@ -17,7 +17,7 @@ from uuid_utils import uuid7
 from blueprints import reading
 from blueprints.exchange import exchange
 from blueprints.fields import ID_PATTERN, Answer, Empty, Model
-from blueprints.hooks import services
+from blueprints.hooks import heavy_slots, services
 from blueprints.policy import admit
 from errors import (
     AppError,
@@ -174,9 +174,25 @@ def _handler(op: Operation) -> Callable[..., Response]:
             call.claim = _claim(call, now, environ, (given, document))
         else:
             _charge(held, now)
-        return op.view(call, **path)
+        return _heavy(op, call, path) if op.cost == "heavy" else op.view(call, **path)
 
     return handle
+
+
+def _heavy(op: Operation, call: Call, path: dict[str, Any]) -> Response:
+    """Run the view in one of the few slots for long work, until its last byte has left (OS1)."""
+    slots = heavy_slots()
+    slots.take()
+    try:
+        answer = op.view(call, **path)
+    except BaseException:
+        slots.give_back()
+        raise
+    if answer.is_streamed:
+        answer.call_on_close(slots.give_back)
+    else:
+        slots.give_back()
+    return answer
 
 
 def _no_body(model: type[Model]) -> bytes:

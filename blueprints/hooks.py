@@ -19,6 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import observability
 from blueprints import problems
 from blueprints.exchange import Exchange
+from blueprints.slots import Slots
 from errors import InvalidHeader, Overloaded
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from services import Services
 
-QUEUE_MAX_MS = 1_000  # Older requests are refused: their client has most likely gone (OS2).
 QUEUE_BELIEVED_MS = 60_000  # Beyond it, somebody's clock is wrong.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # W3C: version 00 has nothing behind its flags, ff is none, later ones may have more.
@@ -56,9 +56,16 @@ def services() -> Services:
     return cast("Services", current_app.extensions["strongroom"])
 
 
+def heavy_slots() -> Slots:
+    """Return the slots of batches, exports and proofs: a quarter of all."""
+    return cast("Slots", current_app.extensions["strongroom.heavy"])
+
+
 def install(app: Flask, held: Services) -> None:
     """Put the layer around `app`. Call it before routes are registered."""
     app.extensions["strongroom"] = held
+    heavy = max(1, held.config.web_threads // 4)
+    app.extensions["strongroom.heavy"] = Slots("heavy", heavy, held.config.slot_wait_ms)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # CORS is off: OPTIONS is 405.
     app.url_map.merge_slashes = False  # A redirect would be an answer of another shape (AF4).
     hops = held.config.trusted_proxy_hops
@@ -74,6 +81,8 @@ class Frame:
     def __init__(self, inner: Callable[..., Iterable[bytes]], held: Services) -> None:
         config = held.config
         self._inner = inner
+        self._slots = Slots("slots", config.web_threads, config.slot_wait_ms)
+        self._queue_max_ms = config.queue_max_ms
         self._kv = held.kv
         self._deadline_s = config.request_deadline_ms / 1000
         self._hosts = frozenset(host.lower() for host in config.allowed_hosts)
@@ -82,30 +91,43 @@ class Frame:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request; whatever happens, there is an answer and a log line."""
         began = time.perf_counter()
-        now = _begin(environ)
+        now = begin(environ)
         over_tls = environ["wsgi.url_scheme"] == "https"
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            _complete(now, headers, over_tls)
+            complete(now, headers, over_tls=over_tls)
             now.status = int(status[:3])
             return start_response(status, headers, exc_info)
 
         try:
-            self._admit(environ, now)
-            body = self._inner(environ, start)
+            body = self._serve(environ, now, start)
         except Exception as exc:  # noqa: BLE001  # The last resort: no other layer has answered.
             body = problems.wsgi_answer(exc, environ, start)
-        _tell(now, environ, time.perf_counter() - began, self._kv.state)
+        tell(now, environ, time.perf_counter() - began, self._kv.state)
         observability.end()
         return _Answer(body, now) if now.after else body
+
+    def _serve(
+        self, environ: WSGIEnvironment, now: Exchange, start: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer within a slot; probes need none (OS1)."""
+        self._admit(environ, now)
+        if environ["PATH_INFO"] in PROBES:
+            return self._inner(environ, start)
+        self._slots.take()
+        try:
+            return self._inner(environ, start)
+        finally:
+            self._slots.give_back()
 
     def _admit(self, environ: WSGIEnvironment, now: Exchange) -> None:
         """Set the deadline. Raises Overloaded (OS2), InvalidHeader for a host that is not ours."""
         queued_ms = _queued_ms(environ) if self._behind_proxy else None
         now.queue_ms = queued_ms
         now.deadline = time.monotonic() + self._deadline_s - (queued_ms or 0) / 1000
-        late = queued_ms is not None and queued_ms > QUEUE_MAX_MS
+        late = queued_ms is not None and queued_ms > self._queue_max_ms
         if late and environ["PATH_INFO"] not in PROBES:
+            observability.http_shed_total.labels("queue").inc()
             raise Overloaded("The request waited too long before it came here.")
         if self._hosts and _host(environ) not in self._hosts:
             raise InvalidHeader(
@@ -149,7 +171,8 @@ def _try(action: Callable[[], object]) -> None:
         observability.log.exception("after_answer.failed")
 
 
-def _begin(environ: WSGIEnvironment) -> Exchange:
+def begin(environ: WSGIEnvironment) -> Exchange:
+    """Begin this thread's request: its id, its trace."""
     fresh = uuid7()
     given = environ.get("HTTP_X_REQUEST_ID")
     now = Exchange(
@@ -178,7 +201,7 @@ def _host(environ: WSGIEnvironment) -> str:
     return re.sub(r":[0-9]*$", "", host)
 
 
-def _complete(now: Exchange, headers: list[tuple[str, str]], over_tls: bool) -> None:
+def complete(now: Exchange, headers: list[tuple[str, str]], *, over_tls: bool) -> None:
     """Add to `headers` what every answer has; what a view has set itself stays."""
     headers.extend(now.answer_headers.items())
     if now.quota is not None:
@@ -196,7 +219,7 @@ def _timer(method: str, route: str, status: int) -> Histogram:
     return observability.http_request_duration_seconds.labels(method, route, status)
 
 
-def _tell(now: Exchange, environ: WSGIEnvironment, seconds: float, kv_state: str) -> None:
+def tell(now: Exchange, environ: WSGIEnvironment, seconds: float, kv_state: str) -> None:
     """Count the request, and write its canonical line (OL1)."""
     method = environ["REQUEST_METHOD"]
     _timer(method if now.route else "-", now.route or "-", now.status).observe(seconds)

@@ -81,14 +81,14 @@ class Problem(Answer):
 
 def install(app: Flask) -> None:
     """Answer every exception of `app` with a problem document."""
-    app.register_error_handler(Exception, lambda exc: _answer(_translated(exc)))
+    app.register_error_handler(Exception, lambda exc: answer(_translated(exc)))
 
 
 def wsgi_answer(
     exc: Exception, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Answer what was raised outside Flask."""
-    return _answer(_translated(exc))(environ, start_response)
+    return answer(_translated(exc))(environ, start_response)
 
 
 def document(error: AppError, now: Exchange) -> dict[str, Any]:
@@ -109,7 +109,8 @@ def document(error: AppError, now: Exchange) -> dict[str, Any]:
     return made | error.members
 
 
-def _answer(error: AppError) -> Response:
+def answer(error: AppError) -> Response:
+    """Return the answer to the request of this thread, and count it."""
     now = exchange()
     now.code = error.code
     observability.problems_total.labels(error.code).inc()

@@ -21,6 +21,7 @@ import click
 
 from commands.database import opened_database
 from config import Config
+from observability import set_up_logging
 from persistence.checks import broken_rows
 from services.job_catalogue import catalogue
 from services.jobs import Ask, Jobs, JobSettings, Outcome
@@ -91,6 +92,7 @@ def worker(wanted: str | None, once: bool) -> None:
     """Run jobs when they are due, until a signal."""
     with contextlib.ExitStack() as stack:
         config, db = stack.enter_context(opened_database(lambda config: config.worker_threads))
+        set_up_logging(config.log_level, json_lines=config.log_format == "json")
         jobs = make_jobs(config, db)
         names = _named(jobs, wanted)
         stop = stack.enter_context(_stopped_by_signals())

@@ -543,3 +543,24 @@ def test_probes_and_metrics_have_no_limit(log: io.StringIO) -> None:
         answer = framed.client.get(path)
         assert answer.status_code == 200
         assert "RateLimit" not in answer.headers
+
+
+def test_long_work_has_a_quarter_of_the_slots(log: io.StringIO) -> None:
+    """OS1: until its last byte has left; what is quick goes on beside it."""
+    framed = build(log, WEB_THREADS="8", SLOT_WAIT_MS="1")
+    held = [framed.client.get("/v1/long", headers=CREDENTIAL) for _ in range(2)]
+    assert framed.client.get("/v1/long", headers=CREDENTIAL).status_code == 503
+    assert framed.client.get("/v1/named/x", headers=CREDENTIAL).status_code == 200
+    for answer in held:
+        assert answer.get_data() == b"part"
+        answer.close()
+    assert framed.client.get("/v1/long", headers=CREDENTIAL).status_code == 200
+
+
+def test_long_work_that_fails_gives_its_slot_back(log: io.StringIO) -> None:
+    framed = build(log, WEB_THREADS="4", SLOT_WAIT_MS="1")
+    found = [
+        framed.client.get("/v1/long?fail=true", headers=CREDENTIAL).status_code for _ in range(3)
+    ]
+    assert found == [503, 503, 503]
+    assert framed.client.get("/v1/long", headers=CREDENTIAL).status_code == 200

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, Response
 
 import observability
 from blueprints import docs, hooks, ops, problems
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import io
     from uuid import UUID
 
-    from flask import Response
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
@@ -179,6 +178,21 @@ def list_(call: Call) -> Response:
 def named(call: Call, name: str) -> Response:
     """Read a thing by its name."""
     return _shown(call, name=name, deadline=observability.current().deadline)
+
+
+class LongQuery(Model):
+    """Whether it fails."""
+
+    fail: Maybe[str] = None
+
+
+@routes.get("/v1/long")
+@operation(policy=ANY, query=LongQuery, answers={200: "text/plain"}, cost="heavy")
+def long(call: Call) -> Response:
+    """Answer part by part."""
+    if call.query.fail:
+        raise OutcomeUnknown
+    return Response(iter([b"part"]), content_type="text/plain")
 
 
 @routes.post("/v1/broken")

@@ -51,7 +51,7 @@ TABLE = {
         # db_settings makes DbSettings of the settings, for commands and here: once.
         may="blueprints cli commands.database observability persistence services version",
         types="config",
-        owns="flask uuid_utils",
+        owns="click flask uuid_utils",
     ),
     "gunicorn.conf.py": Row(may="config persistence.embedded persistence.embedded_process"),
     # cli.py lists commands as blueprints/__init__.py lists blueprints; commands/ has the code,

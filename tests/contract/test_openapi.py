@@ -24,7 +24,12 @@ NOT_YET = {
     "weak_password",
 }
 # Every path answers these, and no operation does.
-OF_NO_OPERATION = {"method_not_allowed"}
+OF_NO_OPERATION = {
+    "method_not_allowed",
+    "invalid_request",
+    "request_line_too_long",
+    "headers_too_large",
+}
 
 
 def described_codes(document: dict[str, Any]) -> set[str]:
