@@ -17,6 +17,7 @@ from commands.ledger_accounts import ledger_accounts
 from commands.migrate import migrate
 from commands.openapi import openapi
 from commands.replay import replay_ledger
+from commands.seals import ledger_seal
 from commands.serve import serve_command
 from commands.servers import servers_group
 from commands.settings import settings_group
@@ -38,6 +39,7 @@ ALL = (
     jws_verify,
     ledger_accounts,
     ledger_catch_up,
+    ledger_seal,
     migrate,
     new_epoch,
     openapi,

@@ -85,12 +85,24 @@ def _master_keys(value: SecretStr) -> SecretStr:
 RATE = r"^[1-9][0-9]{0,8}/([1-9][0-9]{0,3} ?)?(second|minute|hour|day)s?$"
 
 
+def _seal_keys(value: SecretStr) -> SecretStr:
+    parse_seal_keys(value.get_secret_value())
+    return value
+
+
+def _public_keys(value: str) -> str:
+    parse_seal_keys(value)
+    return value
+
+
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Number = Annotated[int, BeforeValidator(_digits)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 MasterKeys = Annotated[SecretStr, AfterValidator(_master_keys)]
+SealKeyText = Annotated[SecretStr, AfterValidator(_seal_keys)]
+PublicKeyText = Annotated[str, AfterValidator(_public_keys)]
 Folder = Annotated[Path, BeforeValidator(_path)]
 
 
@@ -327,6 +339,35 @@ class Config(BaseSettings):
     duplicate_window_s: Number = _number(60, 0, 86_400, "Look-back for doubles; 0: none.")
     list_scan_rows: Number = _number(10_000, 100, 1_000_000, "Most rows that a list page reads.")
 
+    # --- Ledger ---------------------------------------------------------------------------------
+    ledger_seal_key: SealKeyText | None = _setting(
+        None,
+        "Ed25519 keys that sign checkpoints and receipts, all of them; none: nothing is signed.",
+        "base64 of 32 bytes, with commas",
+    )
+    ledger_seal_public_keys: PublicKeyText = _setting(
+        "",
+        "Public keys that signed once, so that replay-ledger believes their checkpoints.",
+        "base64 of 32 bytes, with commas",
+    )
+    ledger_origin: str = _setting(
+        lambda data: urlsplit(data["public_url"]).netloc,
+        "Name of the log in checkpoints; a tenant's has /<tenant> behind it.",
+        "letters, digits, . _ - : and /",
+        "host of PUBLIC_URL",
+        pattern=r"^[A-Za-z0-9._:-]+(/[A-Za-z0-9._:-]+)*$",
+    )
+    ledger_seal_every_s: Number = _number(10, 1, 3_600, "Least time between two checkpoints.")
+    ledger_checkpoint_dir: Folder | None = _setting(
+        None, "Folder that gets a copy of each checkpoint; relative to the project.", "path"
+    )
+    ledger_checkpoint_url: str | None = _setting(
+        None,
+        "Address that gets a copy of each checkpoint, by PUT of <tenant>/checkpoint.",
+        "http:// or https:// URL without a slash at its end",
+        pattern=r"^https?://\S+[^/\s]$",
+    )
+
     # --- Jobs -----------------------------------------------------------------------------------
     worker_threads: Number = _number(2, 1, 32, "Threads of `flask worker`, short jobs and long.")
     worker_poll_ms: Number = _number(1_000, 10, 60_000, "How often due jobs are looked for.")
@@ -360,6 +401,17 @@ class Config(BaseSettings):
         """The FEATURE_* flags by their name in the environment."""
         flags = (name for name in type(self).model_fields if name.startswith("feature_"))
         return {name.upper(): getattr(self, name) for name in flags}
+
+    @property
+    def seal_seeds(self) -> tuple[bytes, ...]:
+        """The secret seeds of LEDGER_SEAL_KEY."""
+        key = self.ledger_seal_key
+        return parse_seal_keys(key.get_secret_value()) if key else ()
+
+    @property
+    def seal_former_keys(self) -> tuple[bytes, ...]:
+        """The public keys of LEDGER_SEAL_PUBLIC_KEYS."""
+        return parse_seal_keys(self.ledger_seal_public_keys)
 
     def subkeys(self, label: str) -> dict[str, bytes]:
         """Return {master key id: subkey of 32 bytes}, the one for new work first.
@@ -593,6 +645,20 @@ def parse_master_keys(text: str) -> dict[str, bytes]:
             raise _refuse("not a list of different ids with keys of 32 bytes")
         keys[name] = key
     return keys
+
+
+def parse_seal_keys(text: str) -> tuple[bytes, ...]:
+    """Return the 32 bytes of each key; a fault does not show the text."""
+    keys = []
+    for part in _split(text):
+        try:
+            key = base64.b64decode(part, validate=True)
+        except (binascii.Error, ValueError):
+            key = b""
+        if len(key) != 32 or key in keys:  # noqa: PLR2004
+            raise _refuse("not a list of different keys of 32 bytes in base64")
+        keys.append(key)
+    return tuple(keys)
 
 
 def hkdf(key: bytes, label: str) -> bytes:

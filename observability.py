@@ -99,6 +99,13 @@ event_feed_lag_seconds = Gauge(
     "For how long the oldest committed event has waited to be served; NaN: nobody could say",
     multiprocess_mode="livemostrecent",
 )
+ledger_seals_total = Counter("strongroom_ledger_seals_total", "Checkpoints that were signed")
+ledger_seal_stops_total = Counter(
+    "strongroom_ledger_seal_stops_total", "Trees that did not continue what was signed"
+)
+ledger_late_rows_total = Counter(
+    "strongroom_ledger_late_rows_total", "Transactions that came behind the watermark"
+)
 http_request_duration_seconds = Histogram(
     "strongroom_http_request_duration_seconds",
     "Requests by their time; its count is their number",

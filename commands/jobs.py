@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import sys
-import threading
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.database import opened_database
+from commands.seals import make_seals
+from commands.signals import stopped_by_signals
 from config import Config
 from observability import set_up_logging
 from persistence.checks import broken_rows
@@ -27,6 +27,7 @@ from services.job_catalogue import catalogue
 from services.jobs import Ask, Jobs, JobSettings, Outcome
 from services.payment_jobs import PaymentJobSettings
 from services.replay import RunBy
+from services.seal_job import SealJob
 from version import VERSION
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def make_jobs(config: Config, db: Database) -> Jobs:
     payments = PaymentJobSettings(
         expiry_warning_s=config.expiry_warning_s, ledger=config.feature_ledger_enabled
     )
-    jobs = catalogue(db, partial(broken_rows, db), by, payments)
+    seal = SealJob(db, make_seals(config, db)).work
+    jobs = catalogue(db, partial(broken_rows, db), by, seal, payments)
     return Jobs(db, jobs, settings, f"{host}:{os.getpid()}")
 
 
@@ -67,19 +69,6 @@ def make_jobs(config: Config, db: Database) -> Jobs:
 def _opened() -> Iterator[Jobs]:
     with opened_database() as (config, db):
         yield make_jobs(config, db)
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Yield what SIGTERM and Ctrl-C set: a job ends its batch first."""
-    stop = threading.Event()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
-    try:
-        yield stop
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 # --- flask worker -------------------------------------------------------------------------------
@@ -95,7 +84,7 @@ def worker(wanted: str | None, once: bool) -> None:
         set_up_logging(config.log_level, json_lines=config.log_format == "json")
         jobs = make_jobs(config, db)
         names = _named(jobs, wanted)
-        stop = stack.enter_context(_stopped_by_signals())
+        stop = stack.enter_context(stopped_by_signals())
         if once:
             _exit_with(jobs.run_due(names, stop))
         jobs.serve(names, stop)
@@ -185,7 +174,7 @@ def ledger_catch_up(as_json: bool, **asked: Any) -> None:
 
 
 def _run(name: str, ask: Ask, as_json: bool) -> None:
-    with _opened() as jobs, _stopped_by_signals() as stop:
+    with _opened() as jobs, stopped_by_signals() as stop:
         _named(jobs, name)
         outcome = jobs.run(name, ask, stop)
     if outcome is None:

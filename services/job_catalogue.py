@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from services.jobs import Run
     from services.replay import RunBy
 
-MINUTE_MS = 60_000
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
@@ -27,12 +28,13 @@ def catalogue(
     db: Database,
     look: Callable[[], Iterator[tuple[str, int]]],
     by: RunBy,
+    seal: Callable[[Run], Iterator[int]],
     payments: PaymentJobSettings = PaymentJobSettings(),  # noqa: B008  # Frozen.
 ) -> tuple[Job, ...]:
     """Return all jobs.
 
     `look()` yields each invariant with the number of rows that break it; `by` names this process
-    in the audit rows of a verification.
+    in the audit rows of a verification; `seal` is the sealing with this process' keys.
     """
     return (
         Job(
@@ -40,6 +42,7 @@ def catalogue(
         ),
         Job(name="ledger-catch-up", every_ms=MINUTE_MS, work=partial(catch_up, db, payments)),
         Job(name="idempotency-cleanup", every_ms=HOUR_MS, work=partial(clean_up_keys, db)),
+        Job(name="ledger-seal", every_ms=SECOND_MS, work=seal),
         Job(
             name="check-invariants",
             every_ms=HOUR_MS,

@@ -30,6 +30,7 @@ GRANT INSERT, UPDATE ON ledger_accounts, ledger_balances, ledger_settings TO str
 GRANT INSERT ON ledger_transactions, ledger_entries TO strongroom_app;
 GRANT INSERT, UPDATE, DELETE ON ledger_holds TO strongroom_app;
 GRANT INSERT, UPDATE ON ledger_seal_state TO strongroom_app;
+GRANT INSERT, UPDATE ON ledger_seal_keys TO strongroom_app;
 GRANT INSERT ON ledger_leaves, ledger_tiles, ledger_seals TO strongroom_app;
 GRANT INSERT, UPDATE ON ledger_replay_runs TO strongroom_app;
 GRANT INSERT ON ledger_replay_findings TO strongroom_app;

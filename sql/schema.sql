@@ -114,6 +114,37 @@ CREATE FUNCTION public.ledger_available(b public.ledger_balances) RETURNS bigint
         - CASE b.normal_side WHEN 1 THEN b.debits_pending ELSE b.credits_pending END
 $$;
 
+CREATE TABLE public.ledger_transactions (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    kind public.ledger_kind NOT NULL,
+    status public.ledger_outcome NOT NULL,
+    reason text,
+    reference text COLLATE pg_catalog."C",
+    hold_id uuid,
+    reverses uuid,
+    final boolean DEFAULT true NOT NULL,
+    forced boolean DEFAULT false NOT NULL,
+    posted_at timestamp with time zone NOT NULL,
+    effective_at timestamp with time zone NOT NULL,
+    debit_accounts bigint[] NOT NULL,
+    credit_accounts bigint[] NOT NULL,
+    amounts bigint[] NOT NULL,
+    stripes smallint[],
+    released bigint,
+    request_hash bytea,
+    metadata jsonb,
+    metadata_hash bytea,
+    actor text NOT NULL,
+    request_id text NOT NULL,
+    expires_at timestamp with time zone,
+    CONSTRAINT ledger_transactions_legs_check CHECK (((cardinality(debit_accounts) = cardinality(amounts)) AND (cardinality(credit_accounts) = cardinality(amounts)) AND (0 < ALL (amounts))))
+);
+
+CREATE FUNCTION public.ledger_leaf(t public.ledger_transactions, legs text) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN ((((((((((((((((((((((((((((((('{"actor":'::text || to_json((t).actor)) || ',"effective_at":"'::text) || to_char(((t).effective_at AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text)) || '"'::text) || COALESCE(((',"expires_at":"'::text || to_char(((t).expires_at AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text)) || '"'::text), ''::text)) || ',"final":'::text) || (t).final) || ',"forced":'::text) || (t).forced) || COALESCE(((',"hold_id":"'::text || (t).hold_id) || '"'::text), ''::text)) || ',"id":"'::text) || (t).id) || '","kind":"'::text) || (t).kind) || '","legs":['::text) || legs) || ']'::text) || COALESCE(((',"metadata_sha256":"'::text || encode((t).metadata_hash, 'hex'::text)) || '"'::text), ''::text)) || ',"posted_at":"'::text) || to_char(((t).posted_at AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text)) || '"'::text) || COALESCE((',"reason":'::text || to_json((t).reason)), ''::text)) || COALESCE((',"reference":'::text || to_json((t).reference)), ''::text)) || COALESCE((',"released":'::text || (t).released), ''::text)) || COALESCE(((',"request_sha256":"'::text || encode((t).request_hash, 'hex'::text)) || '"'::text), ''::text)) || COALESCE(((',"reverses":"'::text || (t).reverses) || '"'::text), ''::text)) || ',"status":"'::text) || (t).status) || '","tenant":'::text) || to_json((t).tenant_id)) || ',"v":1}'::text);
+
 CREATE FUNCTION public.ledger_reachable(b public.ledger_balances) RETURNS bigint
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -447,6 +478,14 @@ CREATE TABLE public.ledger_replay_runs (
     app_version text NOT NULL
 );
 
+CREATE TABLE public.ledger_seal_keys (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    public_key bytea NOT NULL,
+    valid_from timestamp with time zone DEFAULT now() NOT NULL,
+    valid_until timestamp with time zone,
+    CONSTRAINT ledger_seal_keys_length_check CHECK ((octet_length(public_key) = 32))
+);
+
 CREATE TABLE public.ledger_seal_state (
     tenant_id text NOT NULL COLLATE pg_catalog."C",
     sealed_through timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
@@ -477,33 +516,8 @@ CREATE TABLE public.ledger_tiles (
     tenant_id text NOT NULL COLLATE pg_catalog."C",
     level smallint NOT NULL,
     n bigint NOT NULL,
-    hashes bytea NOT NULL
-);
-
-CREATE TABLE public.ledger_transactions (
-    tenant_id text NOT NULL COLLATE pg_catalog."C",
-    id uuid NOT NULL,
-    kind public.ledger_kind NOT NULL,
-    status public.ledger_outcome NOT NULL,
-    reason text,
-    reference text COLLATE pg_catalog."C",
-    hold_id uuid,
-    reverses uuid,
-    final boolean DEFAULT true NOT NULL,
-    forced boolean DEFAULT false NOT NULL,
-    posted_at timestamp with time zone NOT NULL,
-    effective_at timestamp with time zone NOT NULL,
-    debit_accounts bigint[] NOT NULL,
-    credit_accounts bigint[] NOT NULL,
-    amounts bigint[] NOT NULL,
-    stripes smallint[],
-    released bigint,
-    request_hash bytea,
-    metadata jsonb,
-    metadata_hash bytea,
-    actor text NOT NULL,
-    request_id text NOT NULL,
-    CONSTRAINT ledger_transactions_legs_check CHECK (((cardinality(debit_accounts) = cardinality(amounts)) AND (cardinality(credit_accounts) = cardinality(amounts)) AND (0 < ALL (amounts))))
+    hashes bytea NOT NULL,
+    root bytea DEFAULT '\x'::bytea NOT NULL
 );
 
 CREATE TABLE public.login_throttle (
@@ -713,6 +727,9 @@ ALTER TABLE ONLY public.ledger_replay_findings
 
 ALTER TABLE ONLY public.ledger_replay_runs
     ADD CONSTRAINT ledger_replay_runs_pkey PRIMARY KEY (tenant_id, run_id);
+
+ALTER TABLE ONLY public.ledger_seal_keys
+    ADD CONSTRAINT ledger_seal_keys_pkey PRIMARY KEY (tenant_id, public_key);
 
 ALTER TABLE ONLY public.ledger_seal_state
     ADD CONSTRAINT ledger_seal_state_pkey PRIMARY KEY (tenant_id);

@@ -97,9 +97,13 @@ class Book:
         kind: str = "post",
         stripes: Sequence[tuple[int, int]] = (),
         at: datetime | None = None,
+        unbooked: bool = False,
         **header: Any,
     ) -> UUID:
-        """Post legs (debit, credit, amount); `header` has more of its columns. Returns its id."""
+        """Post legs (debit, credit, amount); `header` has more of its columns. Returns its id.
+
+        `unbooked`: without entries, as of a rejected transaction.
+        """
         self.now = at or self.now + timedelta(milliseconds=1)
         tx_id = uuid.uuid4()
         columns = {
@@ -122,7 +126,7 @@ class Book:
             f" VALUES ({', '.join(['%s'] * len(columns))})",
             *columns.values(),
         )
-        for leg, (debit, credit, amount) in enumerate(legs, 1):
+        for leg, (debit, credit, amount) in enumerate(() if unbooked else legs, 1):
             chosen = stripes[leg - 1] if stripes else (0, 0)
             moved = _moved(kind, amount, header.get("released"))
             self._enter(tx_id, leg, (debit, chosen[0], -1), moved, columns["effective_at"])

@@ -262,6 +262,8 @@ def test_every_secret_and_url_has_a_twin() -> None:
         "AUTH_MASTER_KEYS",
         "BREACH_CHECK_URL",
         "DATABASE_URL",
+        "LEDGER_CHECKPOINT_URL",
+        "LEDGER_SEAL_KEY",
         "METRICS_TOKEN",
         "MIGRATE_DATABASE_URL",
         "PUBLIC_URL",
@@ -388,6 +390,30 @@ def test_production_keeps_redis_local_without_tls(url: str, is_safe: bool) -> No
 )
 def test_a_master_key_is_an_id_and_32_bytes(text: str) -> None:
     assert names({"AUTH_MASTER_KEYS": text or ","}) == {"AUTH_MASTER_KEYS"}
+
+
+def test_seal_keys_are_32_bytes_each() -> None:
+    """LEDGER_SEAL_KEY: with commas, all of them sign; public halves of former ones beside them."""
+    first, second = bytes(32), bytes(range(32))
+    texts = [base64.b64encode(key).decode() for key in (first, second)]
+    config = Config.load({"LEDGER_SEAL_KEY": ",".join(texts), "LEDGER_SEAL_PUBLIC_KEYS": texts[0]})
+    assert (config.seal_seeds, config.seal_former_keys) == ((first, second), (first,))
+    assert (Config.load({}).seal_seeds, Config.load({}).seal_former_keys) == ((), ())
+
+
+@pytest.mark.parametrize("text", ["x", "AAAA", "A" * 43, f"{'A' * 43}=,{'A' * 43}=", "ä"])
+def test_what_is_no_seal_key_is_refused(text: str) -> None:
+    """AG2: too short, twice the same, no base64."""
+    for name in ("LEDGER_SEAL_KEY", "LEDGER_SEAL_PUBLIC_KEYS"):
+        (fault,) = read({name: text}).faults
+        assert fault.fault == "not a list of different keys of 32 bytes in base64"
+
+
+def test_the_log_is_named_after_the_public_host() -> None:
+    """LM5: with its port, if it has one."""
+    assert Config.load({"PUBLIC_URL": "https://pay.example.com"}).ledger_origin == "pay.example.com"
+    assert Config.load({}).ledger_origin == "127.0.0.1:8000"
+    assert read({"LEDGER_ORIGIN": "a b"}).faults
 
 
 def test_subkeys_keep_the_order_of_the_master_keys() -> None:

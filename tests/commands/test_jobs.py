@@ -56,6 +56,7 @@ def test_jobs_are_listed_with_their_last_run(run: Callable[..., Result]) -> None
         ["expire-payments", "waits"],
         ["idempotency-cleanup", "waits"],
         ["ledger-catch-up", "waits"],
+        ["ledger-seal", "waits"],
         ["verify-ledger", "waits"],
     ]
     assert all("last ok, 0 rows" in line for line in lines)
@@ -65,6 +66,7 @@ def test_jobs_are_listed_with_their_last_run(run: Callable[..., Result]) -> None
         "expire-payments": "ok",
         "idempotency-cleanup": "ok",
         "ledger-catch-up": "ok",
+        "ledger-seal": "ok",
         "verify-ledger": "ok",
     }
     assert found[0]["next_run_at"].endswith("Z")

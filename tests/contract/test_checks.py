@@ -8,9 +8,11 @@ import psycopg
 import pytest
 
 from persistence import sql_files
+from persistence.db import Database, DbSettings
 from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE
 from tests.book import Book, unchecked_clone
 from tests.people import store_session
+from tests.sealing import seal_all, sealing
 from tests.world import World
 
 if TYPE_CHECKING:
@@ -92,6 +94,24 @@ BREAKS = {
         "UPDATE ledger_accounts SET stripes = stripes + 1",
         "UPDATE ledger_balances SET currency = 'USD' WHERE floor = 0",
         "UPDATE ledger_transactions SET hold_id = NULL",
+    ],
+    "ledger_leaves": [
+        "DELETE FROM ledger_leaves WHERE idx = 0",
+        "UPDATE ledger_leaves SET idx = idx + 100 WHERE idx = 0",
+        "UPDATE ledger_leaves SET tx_id = gen_random_uuid() WHERE idx = 0",
+        "UPDATE ledger_seal_state SET sealed_through = 'epoch'",
+        "UPDATE ledger_seal_state SET tree_size = tree_size + 1",
+        "UPDATE ledger_transactions SET posted_at = 'epoch' WHERE kind = 'hold'",
+    ],
+    "ledger_seals": [
+        "INSERT INTO ledger_tiles (tenant_id, level, n, hashes) VALUES ('acme', 0, 0, '')",
+        "UPDATE ledger_seal_state SET tree_size = 256 WHERE tenant_id = 'acme'",
+        "UPDATE ledger_seals SET tree_size = 999 WHERE tenant_id = 'acme'",
+        "UPDATE ledger_seals SET sealed_through = 'infinity'",
+        (
+            "INSERT INTO ledger_seals (tenant_id, tree_size, root, sealed_through, note)"
+            " VALUES ('acme', 1, '', now(), '')"
+        ),
     ],
     "payments_currency": [
         "UPDATE payments SET currency = 'QQQ'",
@@ -192,6 +212,7 @@ def right(
             book.post(("bank", "users:a", 100))
             book.hold("users:a", "bank", 30)
             book.post(("users:a", "bank", 500), forced=True)
+        _seal(postgres.url(name, APP_ROLE))
         yield name
 
 
@@ -226,6 +247,13 @@ def _capture_without_ledger(url: str, var_dir: Path) -> None:
     world = World(url, var_dir, FEATURE_LEDGER_ENABLED="false")
     assert world.command(world.payment(700), "capture").status_code == 200
     world.close()
+
+
+def _seal(url: str) -> None:
+    db = Database(url, DbSettings(pool_size=1))
+    for tenant_id in ("acme", "default"):
+        seal_all(sealing(db), tenant_id)
+    db.close()
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ EXAMPLES = {
     "bigint[]": "{1}",
     "boolean": "true",
     "bytea": "\\x00",
+    "bytea[]": "{}",
     "char(3)": "EUR",
     "date": "2026-01-01",
     "inet": "127.0.0.1",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from services.jobs import Run
+
 
 @pytest.fixture
 def db(database: str) -> Iterator[Database]:
@@ -48,8 +50,13 @@ KEY = """
 """
 
 
+def nothing(_: Run) -> Iterator[int]:
+    """Stand for the sealing, which has tests of its own."""
+    return iter([])
+
+
 def cleaner(db: Database) -> Jobs:
-    return Jobs(db, catalogue(db, lambda: iter([]), BY), JobSettings(), "here:1")
+    return Jobs(db, catalogue(db, lambda: iter([]), BY, nothing), JobSettings(), "here:1")
 
 
 def left(sql: Callable[..., Any]) -> list[tuple[str, int]]:
@@ -104,7 +111,8 @@ def test_a_key_that_is_being_taken_over_is_left_alone(
 
 
 def checking(db: Database, root: Path) -> Jobs:
-    return Jobs(db, catalogue(db, lambda: broken_rows(db, root), BY), JobSettings(), "here:1")
+    jobs = catalogue(db, lambda: broken_rows(db, root), BY, nothing)
+    return Jobs(db, jobs, JobSettings(), "here:1")
 
 
 def rule(root: Path, name: str, query: str) -> None:

@@ -16,6 +16,7 @@ from services.currencies import Currencies
 from services.cursors import Cursors
 from services.ledger import EntryFilters, Ledger
 from tests.book import START, TENANT, Book
+from tests.sealing import seal_all, sealing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,16 +157,16 @@ def test_a_past_balance_sums_its_stripes(book: Book, ledger: Ledger) -> None:
     assert (found["posted_minor"], found["version"]) == (30, 3)
 
 
-def test_a_past_balance_is_final_once_the_watermark_has_passed(book: Book, ledger: Ledger) -> None:
+def test_a_past_balance_is_final_once_the_watermark_has_passed(
+    book: Book, db: Database, ledger: Ledger
+) -> None:
     """LT5: at it, not after it."""
     book.post((CASH, SALES, 500))
-    book.run(
-        "INSERT INTO ledger_seal_state (tenant_id, sealed_through) VALUES (%s, %s)",
-        TENANT, book.now,
-    )  # fmt: skip
-    later = book.now + timedelta(microseconds=1)
+    mark = seal_all(sealing(db)).sealed_through
+    assert mark is not None
+    later = mark + timedelta(microseconds=1)
 
-    assert ledger.balance(actor(), CASH, as_of=book.now)["final"] is True
+    assert ledger.balance(actor(), CASH, as_of=mark)["final"] is True
     assert ledger.balance(actor(), CASH, as_of=later)["final"] is False
 
 
@@ -375,13 +376,12 @@ def test_a_stretch_without_entries_keeps_its_balance(
     assert amounts(page, "opening", "closing") == [500, 500]
 
 
-def test_a_stretch_is_final_once_the_watermark_has_passed(book: Book, ledger: Ledger) -> None:
+def test_a_stretch_is_final_once_the_watermark_has_passed(
+    book: Book, db: Database, ledger: Ledger
+) -> None:
     """LT5: only one that ends."""
     book.post((CASH, SALES, 500))
-    book.run(
-        "INSERT INTO ledger_seal_state (tenant_id, sealed_through) VALUES (%s, %s)",
-        TENANT, book.now,
-    )  # fmt: skip
+    seal_all(sealing(db))
 
     for order in ("asc", "desc"):
         final = [
