@@ -370,6 +370,9 @@ class Config(BaseSettings):
 
     # --- Jobs -----------------------------------------------------------------------------------
     worker_threads: Number = _number(2, 1, 32, "Threads of `flask worker`, short jobs and long.")
+    worker_metrics_port: Number = _number(
+        0, 0, 65_535, "Where `flask worker` serves /metrics to this machine; 0: nowhere."
+    )
     worker_poll_ms: Number = _number(1_000, 10, 60_000, "How often due jobs are looked for.")
     job_batch: Number = _number(1_000, 1, 100_000, "Rows of one transaction of a job.")
     job_lease_s: Number = _number(60, 1, 3_600, "How long a silent worker keeps a job.")

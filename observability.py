@@ -25,6 +25,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
+    start_http_server,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -69,6 +70,10 @@ def end() -> None:
 
 
 # Labels come from closed sets: no tenant, no id (OM1).
+REQUEST_BUCKETS_S = (
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5,
+)  # fmt: skip
+STORE_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 db_retries_total = Counter("strongroom_db_retries_total", "Statements sent again", ["reason"])
 db_outcome_unknown_total = Counter(
     "strongroom_db_outcome_unknown_total", "Writes whose answer was lost"
@@ -110,10 +115,99 @@ http_request_duration_seconds = Histogram(
     "strongroom_http_request_duration_seconds",
     "Requests by their time; its count is their number",
     ["method", "route", "status"],
-    buckets=(
-        0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5,
-    ),
-)  # fmt: skip
+    buckets=REQUEST_BUCKETS_S,
+)
+http_requests_total = Counter(
+    "strongroom_http_requests_total", "Requests", ["method", "route", "status"]
+)
+http_requests_in_flight = Gauge(
+    "strongroom_http_requests_in_flight", "Requests being served", multiprocess_mode="livesum"
+)
+use_cases_total = Counter(
+    "strongroom_use_cases_total",
+    "Calls by what they asked for: ok, replayed, refused, failed, unknown",
+    ["use_case", "outcome"],
+)
+use_case_duration_seconds = Histogram(
+    "strongroom_use_case_duration_seconds",
+    "Their time",
+    ["use_case", "outcome"],
+    buckets=REQUEST_BUCKETS_S,
+)
+db_pool_connections = Gauge(
+    "strongroom_db_pool_connections",
+    "Connections of the pools: available, in use",
+    ["state"],
+    multiprocess_mode="livesum",
+)
+db_pool_waiting = Gauge(
+    "strongroom_db_pool_waiting", "Requests that wait for one", multiprocess_mode="livesum"
+)
+db_pool_wait_seconds = Histogram(
+    "strongroom_db_pool_wait_seconds", "Waits for a connection", buckets=STORE_BUCKETS_S
+)
+db_statements_total = Counter(
+    "strongroom_db_statements_total", "Statements sent", ["statement", "outcome"]
+)
+db_statement_seconds_total = Counter(
+    "strongroom_db_statement_seconds_total", "Their time", ["statement", "outcome"]
+)
+kv_breaker_state = Gauge(
+    "strongroom_kv_breaker_state",
+    "0 closed, 1 half-open, 2 open",
+    multiprocess_mode="livemostrecent",
+)
+kv_call_duration_seconds = Histogram(
+    "strongroom_kv_call_duration_seconds", "Trips to Redis", ["use"], buckets=STORE_BUCKETS_S
+)
+cache_total = Counter(
+    "strongroom_cache_total", "Looks into a cache: hit, miss, bypass", ["use", "result"]
+)
+ledger_postings_total = Counter("strongroom_ledger_postings_total", "Transactions posted", ["kind"])
+ledger_seal_lag_seconds = Gauge(
+    "strongroom_ledger_seal_lag_seconds",
+    "Age of the oldest posting without a seal",
+    multiprocess_mode="livemostrecent",
+)
+ledger_verify_ok = Gauge(
+    "strongroom_ledger_verify_ok",
+    "1: the last whole check of every book was clean",
+    multiprocess_mode="livemostrecent",
+)
+ledger_verify_timestamp_seconds = Gauge(
+    "strongroom_ledger_verify_timestamp_seconds",
+    "When the book that was longest not checked was",
+    multiprocess_mode="livemostrecent",
+)
+job_duration_seconds = Histogram(
+    "strongroom_job_duration_seconds",
+    "Time of a run",
+    ["job", "outcome"],
+    buckets=(0.01, 0.1, 1, 10, 60, 600),
+)
+job_last_success_timestamp_seconds = Gauge(
+    "strongroom_job_last_success_timestamp_seconds",
+    "When a job last ended well, whoever ran it",
+    ["job"],
+    multiprocess_mode="livemostrecent",
+)
+job_late = Gauge(
+    "strongroom_job_late",
+    "1: a job has missed three of its intervals",
+    ["job"],
+    multiprocess_mode="livemostrecent",
+)
+build_info = Gauge(
+    "strongroom_build_info", "The release", ["version"], multiprocess_mode="livemostrecent"
+)
+feature_flag = Gauge(
+    "strongroom_feature_flag", "1: on", ["flag"], multiprocess_mode="livemostrecent"
+)
+schema_version = Gauge(
+    "strongroom_schema_version",
+    "The newest migration that is applied",
+    multiprocess_mode="livemostrecent",
+)
 METRICS_TYPE = CONTENT_TYPE_LATEST
 
 
@@ -124,6 +218,11 @@ def metrics() -> bytes:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def serve_metrics(port: int) -> None:
+    """Serve this process's own metrics to this machine, as a worker without HTTP does."""
+    start_http_server(port, addr="127.0.0.1")
 
 
 # --- Log lines (OL1 to OL4) ---------------------------------------------------------------------

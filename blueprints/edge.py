@@ -147,6 +147,7 @@ def _handler(op: Operation) -> Callable[..., Response]:
     def handle(**path: Any) -> Response:
         environ, held, now = request.environ, services(), exchange()
         now.route = request.url_rule.rule  # type: ignore[union-attr]
+        now.use_case = None if op.cost == "free" else request.endpoint
         now.quota = FREE if op.cost == "free" else _of_address(held, environ)
         try:
             return serve(environ, held, now, path)

@@ -18,6 +18,7 @@ class Exchange(observability.Context):
     """The context of an HTTP request. `after` runs when the answer has left; it must not raise."""
 
     route: str | None = None
+    use_case: str | None = None
     quota: Quota | None = None
     trace_id: str = ""
     span_id: str = ""

@@ -20,17 +20,18 @@ import observability
 from blueprints import problems
 from blueprints.exchange import Exchange
 from blueprints.slots import Slots
-from errors import InvalidHeader, Overloaded
+from errors import InvalidHeader, OutcomeUnknown, Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from flask import Flask
-    from prometheus_client import Histogram
+    from prometheus_client import Counter, Histogram
 
     from services import Services
 
+POOL_EVERY_S = 5.0
 QUEUE_BELIEVED_MS = 60_000  # Beyond it, somebody's clock is wrong.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # W3C: version 00 has nothing behind its flags, ff is none, later ones may have more.
@@ -39,7 +40,7 @@ TRACEPARENT = re.compile(
     r"-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
 )
 REQUEST_START = re.compile(r"(?:t=)?([0-9]{10}(?:\.[0-9]{1,6})?)")
-OK, INTERNAL_ERROR = 200, 500
+OK, BAD_REQUEST, INTERNAL_ERROR = 200, 400, 500
 PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 HEADERS = (
     ("Cache-Control", "no-store"),
@@ -83,7 +84,8 @@ class Frame:
         self._inner = inner
         self._slots = Slots("slots", config.web_threads, config.slot_wait_ms)
         self._queue_max_ms = config.queue_max_ms
-        self._kv = held.kv
+        self._kv, self._db = held.kv, held.db
+        self._pool_due = 0.0
         self._deadline_s = config.request_deadline_ms / 1000
         self._hosts = frozenset(host.lower() for host in config.allowed_hosts)
         self._behind_proxy = config.trusted_proxy_hops > 0
@@ -92,6 +94,7 @@ class Frame:
         """Serve one request; whatever happens, there is an answer and a log line."""
         began = time.perf_counter()
         now = begin(environ)
+        observability.http_requests_in_flight.inc()
         over_tls = environ["wsgi.url_scheme"] == "https"
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -103,9 +106,23 @@ class Frame:
             body = self._serve(environ, now, start)
         except Exception as exc:  # noqa: BLE001  # The last resort: no other layer has answered.
             body = problems.wsgi_answer(exc, environ, start)
+        observability.http_requests_in_flight.dec()
         tell(now, environ, time.perf_counter() - began, self._kv.state)
+        self._show_pool()
         observability.end()
         return _Answer(body, now) if now.after else body
+
+    def _show_pool(self) -> None:
+        """Show the pool now and then: no thread is needed for what changes with requests only."""
+        now = time.monotonic()
+        if now < self._pool_due:
+            return
+        self._pool_due = now + POOL_EVERY_S
+        stats = self._db.stats()
+        in_use = stats["size"] - stats["available"]
+        observability.db_pool_connections.labels("available").set(stats["available"])
+        observability.db_pool_connections.labels("in_use").set(in_use)
+        observability.db_pool_waiting.set(stats["waiting"])
 
     def _serve(
         self, environ: WSGIEnvironment, now: Exchange, start: StartResponse
@@ -215,14 +232,45 @@ def complete(now: Exchange, headers: list[tuple[str, str]], *, over_tls: bool) -
 
 
 @cache  # A closed set: a route answers to few methods, with few statuses.
-def _timer(method: str, route: str, status: int) -> Histogram:
-    return observability.http_request_duration_seconds.labels(method, route, status)
+def _request_metrics(method: str, route: str, status: int) -> tuple[Histogram, Counter]:
+    labels = (method, route, status)
+    return (
+        observability.http_request_duration_seconds.labels(*labels),
+        observability.http_requests_total.labels(*labels),
+    )
+
+
+@cache
+def _use_case_metrics(use_case: str, outcome: str) -> tuple[Histogram, Counter]:
+    return (
+        observability.use_case_duration_seconds.labels(use_case, outcome),
+        observability.use_cases_total.labels(use_case, outcome),
+    )
+
+
+def _count(now: Exchange, method: str, seconds: float) -> None:
+    metrics = [_request_metrics(method if now.route else "-", now.route or "-", now.status)]
+    if now.use_case:
+        metrics.append(_use_case_metrics(now.use_case, _outcome(now)))
+    for timer, counter in metrics:
+        timer.observe(seconds)
+        counter.inc()
+
+
+def _outcome(now: Exchange) -> str:
+    if now.code == OutcomeUnknown.code:
+        return "unknown"
+    if now.status >= INTERNAL_ERROR:
+        return "failed"
+    if now.status >= BAD_REQUEST:
+        return "refused"
+    return "replayed" if now.idempotency == "replayed" else "ok"
 
 
 def tell(now: Exchange, environ: WSGIEnvironment, seconds: float, kv_state: str) -> None:
     """Count the request, and write its canonical line (OL1)."""
     method = environ["REQUEST_METHOD"]
-    _timer(method if now.route else "-", now.route or "-", now.status).observe(seconds)
+    _count(now, method, seconds)
     if now.status == OK and environ["PATH_INFO"] in PROBES:
         return
     kind, _, actor_id = (now.actor or "").partition(":")

@@ -15,6 +15,7 @@ from blueprints.hooks import services
 from blueprints.policy import PUBLIC, admit, scope
 from blueprints.refusals import WITH_CREDENTIAL
 from errors import AppError, ScopeMissing
+from services.scrape import measure
 
 if TYPE_CHECKING:
     from services import Services
@@ -63,7 +64,7 @@ def metrics(_: Call) -> Response:
     held = services()
     if not (_is_local(held) or _has_token(held)):
         _admit(held)
-    observability.event_feed_lag_seconds.set(held.health.event_feed_lag_s())
+    measure(held.health)
     return Response(observability.metrics(), content_type=observability.METRICS_TYPE)
 
 

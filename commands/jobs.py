@@ -21,7 +21,7 @@ from commands.database import opened_database
 from commands.seals import make_seals
 from commands.signals import stopped_by_signals
 from config import Config
-from observability import set_up_logging
+from observability import serve_metrics, set_up_logging
 from persistence.checks import broken_rows
 from services.job_catalogue import catalogue
 from services.jobs import Ask, Jobs, JobSettings, Outcome
@@ -84,6 +84,8 @@ def worker(wanted: str | None, once: bool) -> None:
         set_up_logging(config.log_level, json_lines=config.log_format == "json")
         jobs = make_jobs(config, db)
         names = _named(jobs, wanted)
+        if config.worker_metrics_port:
+            serve_metrics(config.worker_metrics_port)
         stop = stack.enter_context(stopped_by_signals())
         if once:
             _exit_with(jobs.run_due(names, stop))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from time import monotonic, perf_counter, sleep
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
@@ -29,6 +29,14 @@ T = TypeVar("T")
 
 # The pause before what met a conflict is sent again: up to this times the number of the try.
 CONFLICT_PAUSE_S = 0.02
+
+
+@cache  # A look-up by labels costs more than to count.
+def _statement_metrics(name: str, outcome: str) -> tuple[Any, Any]:
+    return (
+        observability.db_statements_total.labels(name, outcome),
+        observability.db_statement_seconds_total.labels(name, outcome),
+    )
 
 
 class Conn(ABC):
@@ -77,12 +85,18 @@ class Conn(ABC):
 
     def _send(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
         context = self._context
-        started = perf_counter()
+        started, outcome = perf_counter(), "error"
         try:
-            return self._connection.send(statement, values)
+            cursor = self._connection.send(statement, values)
+            outcome = "ok"
         finally:
+            took_s = perf_counter() - started
             context.db_statements += 1
-            context.db_ms += (perf_counter() - started) * 1000
+            context.db_ms += took_s * 1000
+            sent, seconds = _statement_metrics(statement.name, outcome)
+            sent.inc()
+            seconds.inc(took_s)
+        return cursor
 
     def _refuse_writes(self, statement: Statement[Any]) -> None:
         if statement.is_write:

@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 from psycopg_pool.pool import AddConnection, MaintenanceTask
 
 from errors import DatabaseBusy, DatabaseUnavailable, DeadlineExceeded
+from observability import db_pool_wait_seconds
 from persistence.db_connection import PGBOUNCER, DbSettings, DeadlineConnection, configure
 from persistence.db_errors import RETRY_AFTER, DeadlinePassed
 
@@ -94,7 +95,9 @@ class Connections:
                     return raw
                 self.give_back(raw)
         finally:
-            context.db_wait_ms += (monotonic() - started) * 1000
+            waited_s = monotonic() - started
+            context.db_wait_ms += waited_s * 1000
+            db_pool_wait_seconds.observe(waited_s)
 
     def give_back(self, raw: DeadlineConnection) -> None:
         """Return a connection to the pool, which replaces it if it is closed."""

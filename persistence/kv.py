@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pybreaker
 from redis import exceptions as redis_errors
 
-from observability import current, kv_calls_total, log
+from observability import current, kv_call_duration_seconds, kv_calls_total, log
 from persistence.kv_breaker import Breaker, cause_of
 from persistence.kv_connections import Connections, connector
 
@@ -32,6 +32,7 @@ FAILURES = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError
 # A mark may be released by its owner only: another's, or the copy, stays.
 RELEASE = b"return redis.call('GET',KEYS[1])==ARGV[1] and redis.call('DEL',KEYS[1]) or 0"
 _counter = functools.cache(kv_calls_total.labels)  # A look-up by labels costs 1 us more.
+_timer = functools.cache(kv_call_duration_seconds.labels)
 _scripts: dict[bytes, bytes] = {}  # By the digest that the server knows them by.
 
 
@@ -156,7 +157,10 @@ class Kv:
         except FAILURES as error:
             raise KvDown(cause_of(error)) from error
         finally:
-            current().kv_ms += (time.perf_counter() - started) * 1000
+            took_s = time.perf_counter() - started
+            current().kv_ms += took_s * 1000
+            if outcome != "open":
+                _timer(use).observe(took_s)
             _counter(use, outcome).inc()
         for said in errors:  # Such as WRONGTYPE: somebody else writes here.
             log.error("kv.error", use=use, error=str(said))

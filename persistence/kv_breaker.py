@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pybreaker
 from redis import exceptions as redis_errors
 
-from observability import kv_breaker_opened_total, log
+from observability import kv_breaker_opened_total, kv_breaker_state, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+STATES = {pybreaker.STATE_CLOSED: 0, pybreaker.STATE_HALF_OPEN: 1, pybreaker.STATE_OPEN: 2}
 CALM_S = 30.0  # So long closed, and the next opening is short again.
 _CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (redis_errors.BusyLoadingError, "loading"),
@@ -118,6 +119,7 @@ class Breaker(pybreaker.CircuitBreaker):
     def _tell(self, event: str, level: str, cause: str) -> None:
         """One line and one metric a change: a failed probe is none."""
         self._changed.notify_all()
+        kv_breaker_state.set(STATES[self.current_state])
         if event != self._told:
             self._told = event
             getattr(log, level)(event, cause=cause)

@@ -33,8 +33,18 @@ class ServerSettingRow:
     setting: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerStateRow:
+    """All books together. `verified_at`: of the one longest not checked; None: none ever was."""
+
+    seal_lag_ms: int
+    verified_ok: bool
+    verified_at: datetime | None
+
+
 FACTS = statement("ops/facts", FactsRow)
 EVENT_EPOCH = statement("ops/event_epoch", int)
+GET_LEDGER_STATE = statement("ops/get_ledger_state", LedgerStateRow)
 SERVER_SETTINGS = statement("ops/server_settings", ServerSettingRow)
 
 
@@ -46,6 +56,11 @@ def facts(conn: Conn) -> FactsRow:
 def event_epoch(conn: Conn) -> int | None:
     """The number of this installation's history; None: the first."""
     return EVENT_EPOCH.one_or_none(conn)
+
+
+def get_ledger_state(conn: Conn) -> LedgerStateRow:
+    """How far seals and checks of the books are."""
+    return GET_LEDGER_STATE.one(conn)
 
 
 def server_settings(conn: Conn, *, names: list[str]) -> list[ServerSettingRow]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from observability import cache_total
 from repos import currencies
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ class Currencies:
         """Return what is kept, if it is young and has `code`; else what the table says now."""
         read_at, kept = self._kept
         now = self._monotonic()
-        if now - read_at > KEPT_S or (code is not None and code not in kept):
+        is_old = now - read_at > KEPT_S or (code is not None and code not in kept)
+        cache_total.labels("currencies", "miss" if is_old else "hit").inc()
+        if is_old:
             with self._db.read() as conn:
                 kept = {row.code: row for row in currencies.list_all(conn)}
             self._kept = (now, kept)

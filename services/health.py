@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from persistence.db import Conn, Database
     from persistence.kv import Kv
     from repos.jobs import JobRow
-    from repos.ops import FactsRow
+    from repos.ops import FactsRow, LedgerStateRow
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 DATABASE_ANSWERS_MS = 250
@@ -138,6 +138,7 @@ class Health:
             },
             "schema": _schema(look.schema) if look.schema else None,
             "redis": asdict(self._kv.facts),
+            "ledger": _ledger(self.ledger()) if look.epoch else None,
             "jobs": [
                 {
                     "job": row.job,
@@ -156,6 +157,14 @@ class Health:
                 return events.get_lag(conn) / 1000
         except AppError:
             return math.nan
+
+    def ledger(self) -> LedgerStateRow | None:
+        """How far seals and checks of the books are; None: nobody could say."""
+        try:
+            with _soon(), self._probe.read() as conn:
+                return ops.get_ledger_state(conn)
+        except AppError:
+            return None
 
     def _redis_reason(self) -> str | None:
         state = self._kv.facts.state
@@ -243,6 +252,16 @@ def _schema(schema: Schema) -> dict[str, Any]:
         "required": schema.required,
         "pending": list(schema.pending),
         "changed": list(schema.changed),
+    }
+
+
+def _ledger(state: LedgerStateRow | None) -> dict[str, Any] | None:
+    if state is None:
+        return None
+    return {
+        "seal_lag_s": state.seal_lag_ms / 1000,
+        "verified_at": _iso(state.verified_at) if state.verified_at else None,
+        "verified_ok": state.verified_ok,
     }
 
 

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 from uuid_utils.compat import uuid7
 
 from errors import NotFound
-from observability import Context, begin, current, job_rows_total, job_runs_total, log
+from observability import (
+    Context,
+    begin,
+    current,
+    job_duration_seconds,
+    job_rows_total,
+    job_runs_total,
+    log,
+)
 from repos import jobs as rows
 from repos import tenants
 
@@ -283,6 +291,8 @@ class Jobs:
     def _tell(self, outcome: Outcome, run: Run) -> None:
         job_runs_total.labels(outcome.job, outcome.outcome).inc()
         job_rows_total.labels(outcome.job).inc(outcome.rows)
+        took_s = time.monotonic() - run.began
+        job_duration_seconds.labels(outcome.job, outcome.outcome).observe(took_s)
         level = {"failed": "error", "lost": "warning"}.get(outcome.outcome)
         getattr(log, level or ("info" if outcome.rows else "debug"))(
             "job",
@@ -290,7 +300,7 @@ class Jobs:
             outcome=outcome.outcome,
             rows=outcome.rows,
             error=outcome.error,
-            duration_ms=round((time.monotonic() - run.began) * 1000),
+            duration_ms=round(took_s * 1000),
             request_id=current().request_id,
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from observability import ledger_postings_total
 from repos import ledger as accounts
 from repos import payments
 from services.payment_postings import AccountsMissing
@@ -127,10 +128,13 @@ class PaymentCommands:
             status=status,
         )
         try:
-            return run()
+            answer = run()
         except AccountsMissing as missing:
             open_accounts(self._db, command.claim.tenant_id, missing)
-            return run()
+            answer = run()
+        if self.settings.ledger and not answer.replayed:
+            ledger_postings_total.labels(_kind(command.claim.operation)).inc()
+        return answer
 
     def facts(
         self,
@@ -182,3 +186,9 @@ def open_accounts(db: Database, tenant_id: str, missing: AccountsMissing) -> Non
             codes=missing.codes,
             house_stripes=HOUSE_STRIPES,
         )
+
+
+def _kind(operation: str) -> str:
+    """Return the last word of a route: capture, refunds; never an id."""
+    word = operation.rpartition("/")[2]
+    return word if word.isalpha() else "other"

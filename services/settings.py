@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid_utils.compat import uuid7
 
 from errors import AppError, NotFound
-from observability import log
+from observability import cache_total, log
 from repos import settings as rows
 from repos import tenants
 from services.rate_limits import NOTATION, POLICIES
@@ -108,6 +108,7 @@ class Settings:
     def _values(self, tenant_id: str) -> dict[str, str]:
         now = self._clock()
         until, values = self._kept.get(tenant_id, (now, {}))
+        cache_total.labels("settings", "hit" if until > now else "miss").inc()
         if until > now:
             return values
         if len(self._kept) >= TENANTS_MAX:

@@ -60,6 +60,14 @@ class RedisHealth(Answer):
     latency_ms: float | None
 
 
+class LedgerHealth(Answer):
+    """All books together: the oldest posting without a seal, and the last whole checks."""
+
+    seal_lag_s: float
+    verified_at: str | None
+    verified_ok: bool
+
+
 class JobHealth(Answer):
     """A job, and when it last did its work."""
 
@@ -87,4 +95,7 @@ class Health(Answer):
     ] = None  # pydantic's models have a `schema` of their own.
     redis: Maybe[RedisHealth] = None
     flags: Maybe[dict[str, bool]] = None
+    ledger: Annotated[LedgerHealth | None, Field(description="Null if it could not be seen.")] = (
+        None
+    )
     jobs: Maybe[list[JobHealth]] = None

@@ -109,6 +109,9 @@ class Told:
     def readyz(self) -> Readiness:
         return Readiness(checks=self.checks, reasons={})
 
+    def ledger(self) -> None:
+        return None
+
     def event_feed_lag_s(self) -> float:
         return 1.5
 
@@ -246,7 +249,12 @@ def build(log: io.StringIO, **environment: str) -> Framed:
     kv = Kv("off")
     config = Config.load({"RATE_LIMIT_ENABLED": "false", **environment})
     held: Any = SimpleNamespace(
-        config=config, credentials=door, health=health, kv=kv, rate_limits=_rate_limits(config, kv)
+        config=config,
+        db=SimpleNamespace(stats=lambda: {"size": 8, "available": 7, "waiting": 0}),
+        credentials=door,
+        health=health,
+        kv=kv,
+        rate_limits=_rate_limits(config, kv),
     )
     hooks.install(app, held)
     problems.install(app)

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from structlog.testing import capture_logs
 
 from commands.jobs import idempotency_cleanup, jobs_group, ledger_catch_up, worker
 from persistence.embedded_process import wait_until
+from tests.faults.service import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,3 +191,15 @@ def test_catching_up_says_how_many_events_it_posted(run: Callable[..., Result]) 
     assert done.exit_code == 0
     assert json.loads(done.stdout)["rows"] == 0
     assert run(ledger_catch_up, "--batch", "10", "--dry-run").exit_code == 0
+
+
+def test_a_worker_serves_its_own_metrics(run: Callable[..., Result]) -> None:
+    """OM1: to this machine, on WORKER_METRICS_PORT."""
+    port = free_port()
+    os.environ["WORKER_METRICS_PORT"] = str(port)
+    try:
+        assert run(worker, "--once").exit_code == 0
+    finally:
+        del os.environ["WORKER_METRICS_PORT"]
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        assert b'strongroom_job_runs_total{job="idempotency-cleanup",outcome="ok"}' in answer.read()
