@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from commands.auth import api_keys, tenants, users
+from commands.auth import api_keys, tenants
 from commands.config import check_config
 from commands.currencies import currencies
 from commands.demo import demo_command
@@ -22,6 +22,7 @@ from commands.serve import serve_command
 from commands.servers import servers_group
 from commands.settings import settings_group
 from commands.sql import check_sql
+from commands.users import users
 
 if TYPE_CHECKING:
     from flask import Flask

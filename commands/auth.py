@@ -1,14 +1,12 @@
-"""`flask tenants`, `flask users`, `flask api-keys`: who may come in, by hand.
+"""`flask tenants`, `flask api-keys`: who may come in, by hand.
 
-Exit codes: 0 done; 2 what was asked cannot be (a bad address, an ungrantable scope); 3 a finding
+Exit codes: 0 done; 2 what was asked cannot be (an ungrantable scope); 3 a finding
 (not found, taken); 4 the database cannot be reached.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,26 +21,16 @@ from commands.arguments import (
     tenant_option,
 )
 from commands.database import opened_database
+from commands.show import show
 from commands.subject import subject
 from services.api_keys import ApiKeys
 from services.tenants import Tenants
-from services.users import FIRST_PAGE, Users
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from ipaddress import IPv4Network, IPv6Network
-    from uuid import UUID
 
     from repos.api_keys import KeyRow
-
-
-def _show(data: dict[str, Any], text: str, as_json: bool) -> None:
-    click.echo(json.dumps(data, default=_json_value) if as_json else text)
-
-
-def _json_value(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return str(value)
 
 
 # --- flask tenants ------------------------------------------------------------------------------
@@ -61,7 +49,7 @@ def create_tenant(tenant_id: str, name: str | None, as_json: bool) -> None:
     """Make an active tenant TENANT_ID, closed for registration."""
     with opened_database() as (_, db):
         row = Tenants(db).create(tenant_id, name or tenant_id, subject())
-    _show(asdict(row), f"made tenant {row.tenant_id}", as_json)
+    show(asdict(row), f"made tenant {row.tenant_id}", as_json)
 
 
 @tenants.command("list")
@@ -71,7 +59,7 @@ def list_tenants(as_json: bool) -> None:
     with opened_database() as (_, db):
         rows = Tenants(db).list_all()
     text = "\n".join(f"{row.tenant_id}  {row.status}  {row.name}" for row in rows)
-    _show({"data": [asdict(row) for row in rows]}, text, as_json)
+    show({"data": [asdict(row) for row in rows]}, text, as_json)
 
 
 @tenants.command("suspend")
@@ -81,7 +69,7 @@ def suspend_tenant(tenant_id: str, as_json: bool) -> None:
     """Refuse all credentials of TENANT_ID, from the next request on."""
     with opened_database() as (_, db):
         row = Tenants(db).suspend(tenant_id, subject())
-    _show(asdict(row), f"{row.tenant_id} is {row.status}", as_json)
+    show(asdict(row), f"{row.tenant_id} is {row.status}", as_json)
 
 
 @tenants.command("resume")
@@ -91,47 +79,7 @@ def resume_tenant(tenant_id: str, as_json: bool) -> None:
     """Let the credentials of TENANT_ID in again."""
     with opened_database() as (_, db):
         row = Tenants(db).resume(tenant_id, subject())
-    _show(asdict(row), f"{row.tenant_id} is {row.status}", as_json)
-
-
-# --- flask users --------------------------------------------------------------------------------
-
-
-@click.group("users")
-def users() -> None:
-    """Users: people of a tenant."""
-
-
-@users.command("create")
-@click.argument("email")
-@tenant_option
-@json_option
-def create_user(email: str, tenant_id: str | None, as_json: bool) -> None:
-    """Make an active user with address EMAIL, without a password."""
-    with opened_database() as (config, db):
-        row = Users(db).create(tenant_id or config.default_tenant, email, subject())
-    _show(asdict(row), f"made user {row.id}", as_json)
-
-
-@users.command("list")
-@tenant_option
-@click.option(
-    "--after",
-    "after_id",
-    type=click.UUID,
-    default=FIRST_PAGE,
-    help="Go on after this user: the last one's id, or `next_after` of the JSON.",
-)
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
-@json_option
-def list_users(tenant_id: str | None, after_id: UUID, limit: int, as_json: bool) -> None:
-    """List users of a tenant, oldest first."""
-    with opened_database() as (config, db):
-        tenant_id = tenant_id or config.default_tenant
-        rows = Users(db).list_page(tenant_id, after_id=after_id, limit=limit)
-    text = "\n".join(f"{row.id}  {row.status}  {row.email or '(erased)'}" for row in rows)
-    next_after = rows[-1].id if len(rows) == limit else None
-    _show({"data": [asdict(row) for row in rows], "next_after": next_after}, text, as_json)
+    show(asdict(row), f"{row.tenant_id} is {row.status}", as_json)
 
 
 # --- flask api-keys -----------------------------------------------------------------------------
@@ -170,7 +118,7 @@ def create_key(
             expires_at=expires_at,
         )
     click.echo("Keep the key now: only its hash is stored.", err=True)
-    _show({**_key_shown(row), "api_key": bearer}, bearer, as_json)
+    show({**_key_shown(row), "api_key": bearer}, bearer, as_json)
 
 
 @api_keys.command("list")
@@ -181,7 +129,7 @@ def list_keys(tenant_id: str | None, as_json: bool) -> None:
     with opened_database() as (config, db):
         rows = ApiKeys(db).list_by_tenant(tenant_id or config.default_tenant)
     text = "\n".join(f"{row.id}  {_state(row)}  {row.name}  {','.join(row.scopes)}" for row in rows)
-    _show({"data": [_key_shown(row) for row in rows]}, text, as_json)
+    show({"data": [_key_shown(row) for row in rows]}, text, as_json)
 
 
 @api_keys.command("revoke")
@@ -193,7 +141,7 @@ def revoke_key(key_id: str, tenant_id: str | None, reason: str | None, as_json: 
     """End the key KEY_ID: no request that starts afterwards is served."""
     with opened_database() as (config, db):
         row = ApiKeys(db).revoke(tenant_id or config.default_tenant, key_id, subject(), reason)
-    _show(_key_shown(row), f"revoked {row.id}", as_json)
+    show(_key_shown(row), f"revoked {row.id}", as_json)
 
 
 def _key_shown(row: KeyRow) -> dict[str, Any]:

@@ -50,6 +50,7 @@ CREATE = statement("users/create", UserRow)
 ERASE = statement("users/erase", bool)
 GET = statement("users/get", UserRow)
 GET_BY_EMAIL = statement("users/get_by_email", UserRow)
+GET_HASH = statement("users/get_hash", str | None)
 IMPORT_BATCH = statement("users/import_batch")
 LIST_PAGE = statement("users/list_page", UserRow)
 LIST_PASSWORD_CLASSES = statement("users/list_password_classes", str)
@@ -98,6 +99,12 @@ def get_by_email(conn: Conn, *, tenant_id: str, email_norm: str) -> UserRow | No
 def get(conn: Conn, *, tenant_id: str, user_id: UUID) -> UserRow | None:
     """Return the user, an erased one too; None: the tenant has none such."""
     return GET.one_or_none(conn, tenant_id=tenant_id, user_id=user_id)
+
+
+def get_hash(conn: Conn, *, tenant_id: str, user_id: UUID) -> str | None:
+    """Return the stored password hash; None: there is no such user, or no hash."""
+    found: str | None = GET_HASH.one_or_none(conn, tenant_id=tenant_id, user_id=user_id)
+    return found
 
 
 def list_page(

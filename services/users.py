@@ -121,6 +121,11 @@ class Users:
         with self._db.read() as conn:
             return _found(users.get(conn, tenant_id=tenant_id, user_id=user_id))
 
+    def stored_hash(self, tenant_id: str, user_id: UUID) -> str | None:
+        """Return what the user's password is verified against; None: nothing."""
+        with self._db.read() as conn:
+            return users.get_hash(conn, tenant_id=tenant_id, user_id=user_id)
+
     def list_page(
         self,
         tenant_id: str,

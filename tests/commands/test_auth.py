@@ -1,4 +1,4 @@
-"""`flask tenants`, `users`, `api-keys`: what they print, and how they exit."""
+"""`flask tenants`, `api-keys`: what they print, and how they exit."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Flask:
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
 
-    def __call__(self, group: click.Group, *arguments: str) -> Result:
-        result = CliRunner(env=self.environment).invoke(group, arguments)
+    def __call__(self, group: click.Group, *arguments: str, stdin: str | None = None) -> Result:
+        result = CliRunner(env=self.environment).invoke(group, arguments, input=stdin)
         assert result.exit_code != 1, result.exception
         return result
 
-    def json(self, group: click.Group, *arguments: str) -> dict[str, Any]:
-        result = self(group, *arguments, "--json")
+    def json(self, group: click.Group, *arguments: str, stdin: str | None = None) -> dict[str, Any]:
+        result = self(group, *arguments, "--json", stdin=stdin)
         assert result.exit_code == 0, result.stderr
         return dict(json.loads(result.stdout))
 
@@ -61,17 +61,6 @@ def test_people_get_lines(flask: Flask) -> None:
     assert flask(auth.tenants, "suspend", "acme").stdout == "acme is suspended\n"
     assert flask(auth.tenants, "resume", "acme").stdout == "acme is active\n"
     assert flask(auth.tenants, "list").stdout == ("acme  active  acme\ndefault  active  Default\n")
-    user_id = flask(auth.users, "create", "ada@x.de").stdout.removeprefix("made user ").strip()
-    assert flask(auth.users, "list").stdout == f"{user_id}  active  ada@x.de\n"
-
-
-def test_users_are_listed_page_by_page(flask: Flask) -> None:
-    made = [flask.json(auth.users, "create", f"u{i}@x.de")["id"] for i in range(3)]
-    first = flask.json(auth.users, "list", "--limit", "2")
-    assert [row["id"] for row in first["data"]] == made[:2]
-    second = flask.json(auth.users, "list", "--limit", "2", "--after", first["next_after"])
-    assert [row["id"] for row in second["data"]] == made[2:]
-    assert second["next_after"] is None
 
 
 def test_a_key_is_shown_once_and_works(flask: Flask, database: str) -> None:
@@ -132,9 +121,6 @@ def test_a_key_is_revoked_with_a_reason_in_its_tenant(flask: Flask, database: st
         (auth.tenants, ["create", "acme", "--name", "x" * 201], 2),
         (auth.tenants, ["create", "default"], 3),
         (auth.tenants, ["suspend", "nobody"], 3),
-        (auth.users, ["create", "no address"], 2),
-        (auth.users, ["create", "ada@x.de", "--tenant", "nobody"], 3),
-        (auth.users, ["list", "--limit", "0"], 2),
         (auth.api_keys, ["create", "--name", "a", "--scope", "keys:manage"], 2),
         (auth.api_keys, ["create", "--name", "a"], 2),
         (auth.api_keys, ["create", "--name", "", "--scope", "ops:read"], 2),
@@ -149,13 +135,6 @@ def test_what_cannot_be_done_exits_with_its_code(
     result = flask(group, *arguments)
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr
-
-
-def test_a_taken_address_is_named_by_its_code(flask: Flask) -> None:
-    flask(auth.users, "create", "ada@x.de")
-    result = flask(auth.users, "create", "ADA@x.de")
-    assert result.exit_code == 3
-    assert result.stderr.startswith("email_taken: ")
 
 
 def test_without_a_database_the_exit_code_is_4(flask: Flask) -> None:
