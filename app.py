@@ -142,6 +142,7 @@ def _kv(config: Config, probe: Database) -> Kv:
     url = config.redis_url.get_secret_value() if config.redis_url else None
     settings = KvSettings(
         timeout_ms=config.redis_timeout_ms,
+        ca_file=str(config.redis_ca_file) if config.redis_ca_file else None,
         connect_timeout_ms=config.redis_connect_timeout_ms,
         breaker_failures=config.redis_breaker_failures,
         breaker_open_ms=config.redis_breaker_open_ms,

@@ -67,13 +67,31 @@ def _database_url(value: SecretStr) -> SecretStr:
     return value
 
 
+HOST_AND_PORT = r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"
+REDIS_SCHEMES = {
+    f"{scheme}{topology}"
+    for scheme in ("redis", "rediss")
+    for topology in ("", "+sentinel", "+cluster")
+} | {"unix"}
+
+
 def _redis_url(value: SecretStr) -> SecretStr:
-    scheme = urlsplit(value.get_secret_value()).scheme
-    if scheme.startswith(("rediss", "redis+")):
-        raise _refuse("TLS, Sentinel and Cluster are not supported yet")
-    if scheme not in {"redis", "unix"} and value.get_secret_value() != "off":
+    text = value.get_secret_value()
+    url = urlsplit(text)
+    if text != "off" and url.scheme not in REDIS_SCHEMES:
         raise _refuse("not a Redis URL")
+    if "+" in url.scheme:
+        hosts = url.netloc.rpartition("@")[2].split(",")
+        if not all(re.fullmatch(HOST_AND_PORT, host) for host in hosts):
+            raise _refuse("not a list of host:port with commas")
+    if url.scheme.endswith("+sentinel") and not re.fullmatch(r"/[^/]+(/[0-9]+)?", url.path):
+        raise _refuse("without the name that the Sentinels know")
     return value
+
+
+def _redis_wait_ms(data: dict[str, Any]) -> int:
+    url = data.get("redis_url")
+    return 250 if url and url.get_secret_value().startswith("rediss") else 50
 
 
 def _master_keys(value: SecretStr) -> SecretStr:
@@ -256,11 +274,19 @@ class Config(BaseSettings):
     redis_url: RedisUrl | None = _setting(
         lambda data: SecretStr("off") if data["environment"] == "production" else None,
         "Redis 7 or Valkey; never needed, only faster.",
-        "redis:// or unix:// URL, or off",
+        "redis://, rediss://, unix:// URL, redis+sentinel://h:p,h:p/name/db, redis+cluster://h:p,h:p"
+        " (TLS: rediss+...), or off",
         "embedded server (production: off)",
     )
-    redis_timeout_ms: Number = _number(50, 1, 5_000, "Longest wait for a reply.")
-    redis_connect_timeout_ms: Number = _number(50, 1, 5_000, "Longest wait for a connection.")
+    redis_ca_file: Folder | None = _setting(
+        None, "Who signs Redis' certificate, PEM.", "path", "what the machine trusts"
+    )
+    redis_timeout_ms: Number = _number(
+        _redis_wait_ms, 1, 5_000, "Longest wait for a reply.", "50, with TLS 250"
+    )
+    redis_connect_timeout_ms: Number = _number(
+        _redis_wait_ms, 1, 5_000, "Longest wait for a connection.", "50, with TLS 250"
+    )
     redis_breaker_failures: Number = _number(3, 1, 100, "Failures in a row that open the breaker.")
     redis_breaker_open_ms: Number = _number(500, 10, 600_000, "How long it first stays open.")
     redis_breaker_open_max_ms: Number = _number(30_000, 10, 600_000, "How long it stays at most.")
@@ -590,6 +616,12 @@ def _rules(config: Config) -> Iterator[Fault]:
     if config.environment == "production":
         yield from _production_rules(config)
     yield from _bind_rules(config)
+    yield from _file_rules(config)
+
+
+def _file_rules(config: Config) -> Iterator[Fault]:
+    if config.redis_ca_file is not None and not os.access(config.redis_ca_file, os.R_OK):
+        yield Fault("REDIS_CA_FILE", "cannot be read", "a readable PEM file")
 
 
 def _bind_rules(config: Config) -> Iterator[Fault]:
@@ -612,9 +644,17 @@ def _production_rules(config: Config) -> Iterator[Fault]:
         url = getattr(config, name)
         if url and not _database_is_safe(url.get_secret_value()):
             yield Fault(name.upper(), "unsafe", "sslmode=verify-full and sslrootcert, or local")
-    url = urlsplit(config.redis_url.get_secret_value() if config.redis_url else "off")
-    if url.scheme == "redis" and not _is_local(url.hostname or "localhost"):
-        yield Fault("REDIS_URL", "unsafe", "unix://, a loopback address, or off")
+    if config.redis_url and not _redis_is_safe(config.redis_url.get_secret_value()):
+        yield Fault("REDIS_URL", "unsafe", "rediss, unix://, a loopback address, or off")
+
+
+def _redis_is_safe(text: str) -> bool:
+    """OD2: TLS, or nothing leaves this machine."""
+    url = urlsplit(text)
+    if not url.scheme.startswith("redis") or url.scheme.startswith("rediss"):
+        return True
+    hosts = url.netloc.rpartition("@")[2].split(",")
+    return all(_is_local(re.sub(r":\d*$", "", host) or "localhost") for host in hosts)
 
 
 def _database_is_safe(text: str) -> bool:

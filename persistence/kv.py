@@ -19,7 +19,7 @@ from redis import exceptions as redis_errors
 
 from observability import current, kv_call_duration_seconds, kv_calls_total, log
 from persistence.kv_breaker import Breaker, cause_of
-from persistence.kv_connections import Connections, connector
+from persistence.kv_topology import connections_of, mode_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,7 @@ class KvSettings:
     breaker_open_ms: int = 500
     breaker_open_max_ms: int = 30_000
     ping_every_s: float = 1.0
+    ca_file: str | None = None
     epoch_every_s: float = 5.0
 
 
@@ -92,15 +93,15 @@ class Kv:
         *,
         epoch: Callable[[], str] = lambda: "0",
     ) -> None:
-        """`url` None or "off": there is no Redis. `epoch()` names the database's history.
+        """`url`: see persistence.kv_topology; None or "off": there is no Redis.
 
-        Opens no socket. `epoch` may ask the database: only the monitor calls it, and what it
-        raises means "as before".
+        Opens no socket. `epoch()` names the database's history. It may ask the database: only the
+        monitor calls it, and what it raises means "as before".
         """
         self._settings = settings = settings or KvSettings()
-        self.mode = "off" if url in {None, "off"} else "single"
-        self._connections = Connections(
-            connector(url, settings.timeout_ms, settings.connect_timeout_ms)
+        self.mode = mode_of(url)
+        self._connections = connections_of(
+            url, settings.timeout_ms, settings.connect_timeout_ms, settings.ca_file
         )
         self._epoch, self._epoch_due, self._head = epoch, 0.0, ""
         self._latency_ms: float | None = None

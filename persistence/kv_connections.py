@@ -11,12 +11,12 @@ import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from hiredis import pack_command
 from redis import ConnectionPool
 from redis import exceptions as redis_errors
 from redis.backoff import NoBackoff
+from redis.connection import SSLConnection
 from redis.retry import Retry
 
 if TYPE_CHECKING:
@@ -33,16 +33,18 @@ DOWN = (
 )
 
 
-def connector(url: str | None, timeout_ms: int, connect_timeout_ms: int) -> Callable[[], Any]:
-    """Return what makes a connection of `url`. TLS, Sentinel and Cluster get their place here."""
+def connector(
+    url: str | None, timeout_ms: int, connect_timeout_ms: int, ca_file: str | None = None
+) -> Callable[[], Any]:
+    """Return what makes a connection to one server: `redis://`, `rediss://` or `unix://`.
+
+    TLS always checks certificate and name, by `ca_file` or by what the machine trusts: no part of
+    the URL turns that off (OK8).
+    """
     if url in {None, "off"}:
         return _nothing
-    if urlsplit(url).scheme not in {"redis", "unix"}:
-        raise ValueError(
-            "Redis is reached by redis:// or unix://; TLS, Sentinel and Cluster have to wait"
-        )
     pool = ConnectionPool.from_url(url)
-    limits = {
+    limits: dict[str, Any] = {
         "socket_timeout": timeout_ms / 1000,
         "socket_connect_timeout": connect_timeout_ms / 1000,
         "retry": Retry(NoBackoff(), 0),  # A retried SET NX loses to itself (redis/go-redis#2985).
@@ -51,6 +53,8 @@ def connector(url: str | None, timeout_ms: int, connect_timeout_ms: int) -> Call
         "driver_info": None,  # no CLIENT SETINFO: a connection costs no further trip.
         "decode_responses": False,
     }
+    if issubclass(pool.connection_class, SSLConnection):
+        limits |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True, "ssl_ca_certs": ca_file}
     return lambda: pool.connection_class(**{**pool.connection_kwargs, **limits})
 
 

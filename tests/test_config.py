@@ -218,22 +218,42 @@ def test_a_near_miss_is_a_warning_and_no_other_prefix_is_ours(
 
 
 @pytest.mark.parametrize(
-    "url", ["rediss://h", "redis+sentinel://h/n/0", "rediss+cluster://h", "redis+cluster://h"]
+    ("url", "fault"),
+    [
+        ("http://h", "not a Redis URL"),
+        ("redis+cluster://h", "not a list of host:port with commas"),
+        ("rediss+sentinel://h:1,/n/0", "not a list of host:port with commas"),
+        ("redis+sentinel://h:1,h:2", "without the name that the Sentinels know"),
+        ("redis+sentinel://h:1/n/x", "without the name that the Sentinels know"),
+    ],
 )
-def test_redis_urls_that_have_to_wait_are_refused_with_a_sentence(url: str) -> None:
-    assert faults({"REDIS_URL": url}) == [
-        (
-            "REDIS_URL: TLS, Sentinel and Cluster are not supported yet"
-            " (allowed: redis:// or unix:// URL, or off)"
-        )
-    ]
+def test_redis_urls_that_lead_nowhere_are_refused_with_a_sentence(url: str, fault: str) -> None:
+    (said,) = faults({"REDIS_URL": url})
+    assert said.startswith(f"REDIS_URL: {fault} (allowed: redis://")
 
 
-@pytest.mark.parametrize("url", ["off", "redis://h:1/0", "unix:///run/v.sock?db=1"])
-def test_redis_urls_that_are_spoken(url: str) -> None:
-    given_url = Config.load({"REDIS_URL": url}).redis_url
-    assert given_url is not None
-    assert given_url.get_secret_value() == url
+@pytest.mark.parametrize(
+    ("url", "wait_ms"),
+    [
+        ("off", 50),
+        ("redis://h:1/0", 50),
+        ("unix:///run/v.sock?db=1", 50),
+        ("rediss://u:p@h", 250),
+        ("redis+sentinel://h:1,h:2/main/0", 50),
+        ("rediss+cluster://h:1,[::1]:2", 250),
+    ],
+)
+def test_redis_urls_that_are_spoken(url: str, wait_ms: int) -> None:
+    """Operations 2: a TLS handshake takes longer."""
+    config = Config.load({"REDIS_URL": url})
+    assert config.redis_url is not None
+    assert config.redis_url.get_secret_value() == url
+    assert (config.redis_timeout_ms, config.redis_connect_timeout_ms) == (wait_ms, wait_ms)
+
+
+def test_a_ca_file_that_cannot_be_read_stops_the_boot() -> None:
+    """OK8: else the first connection would say so."""
+    assert names({"REDIS_CA_FILE": "/nowhere.pem"}) == {"REDIS_CA_FILE"}
 
 
 @given(st.dictionaries(st.sampled_from([n.upper() for n in Config.model_fields]), st.text()))
@@ -375,7 +395,15 @@ def test_production_checks_the_database_peer_unless_it_is_local(url: str, is_saf
 
 @pytest.mark.parametrize(
     ("url", "is_safe"),
-    [("redis://cache", False), ("redis://127.0.0.1", True), ("unix:///run/v.sock", True)],
+    [
+        ("redis://cache", False),
+        ("redis://127.0.0.1", True),
+        ("unix:///run/v.sock", True),
+        ("rediss://cache", True),
+        ("redis+cluster://127.0.0.1:1,cache:2", False),
+        ("redis+sentinel://127.0.0.1:1,[::1]:2/main", True),
+        ("rediss+sentinel://cache:1/main", True),
+    ],
 )
 def test_production_keeps_redis_local_without_tls(url: str, is_safe: bool) -> None:
     """OD2."""
