@@ -16,6 +16,7 @@ from blueprints import (
     ops,
     payments,
     refunds,
+    wellknown,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ ALL = (
     ledger_accounts.routes,
     docs.routes,
     ops.routes,
+    wellknown.routes,
 )
 
 

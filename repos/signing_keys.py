@@ -43,6 +43,7 @@ class SigningKeyRow:
     revoked_at: datetime | None
     age_s: int
     state: str
+    tenant_active: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,8 @@ class SigningKeys:
         if len(self._looked) >= TENANTS_MAX:
             self._known.clear()
             self._looked.clear()
-        found = [jws.read_key(jwk) for jwk in self.published(tenant_id)]
+        rows = self.list_by_tenant(tenant_id)
+        found = [jws.read_key(row.public_jwk) for row in rows if row.state in PUBLISHED]
         self._known[tenant_id] = {str(key.kid): key for key in found if key is not None}
         self._looked[tenant_id] = now
 
@@ -126,9 +127,12 @@ class SigningKeys:
             return signing_keys.list_by_tenant(conn, tenant_id=tenant_id, keep_s=keep_s)
 
     def published(self, tenant_id: str) -> list[dict[str, Any]]:
-        """The public JWKs by which the tenant's tokens are verified, newest first (A43)."""
+        """The public JWKs by which others verify the tenant's tokens, newest first (A43).
+
+        A suspended tenant shows none, as if it were not there (A3).
+        """
         rows = self.list_by_tenant(tenant_id)
-        return [row.public_jwk for row in rows if row.state in PUBLISHED]
+        return [row.public_jwk for row in rows if row.state in PUBLISHED and row.tenant_active]
 
     # --- Changing -------------------------------------------------------------------------------
 

@@ -28,8 +28,10 @@ SELECT
         WHEN live.retired_at IS NULL OR live.retired_at > now() THEN 'active'
         WHEN live.retired_at + make_interval(secs => :'keep_s'::bigint) > now() THEN 'retired'
         ELSE 'ended'
-    END AS state
+    END AS state,
+    t.status = 'active' AS tenant_active
 FROM signing_keys AS k
+INNER JOIN tenants AS t ON k.tenant_id = t.tenant_id
 LEFT JOIN live ON k.kid = live.kid
 WHERE k.tenant_id = :'tenant_id'::text
 ORDER BY k.active_from DESC, k.kid ASC;
