@@ -37,9 +37,8 @@ from services.payment_queries import PaymentQueries
 from services.payments import Payments
 from services.rate_limits import POLICIES, RateLimits
 from services.refunds import Refunds
-from services.sealed_keys import SealedKeys
 from services.settings import Settings
-from services.signing_keys import SigningKeys, SigningSettings
+from services.signing_keys import SigningKeys, signing_keys_of
 from services.stripes import thread_stripe
 from services.tenants import Tenants
 from services.users import Users
@@ -79,7 +78,7 @@ def _services(config: Config) -> Services:
     idempotency = _idempotency(config, db, kv, rate_limits)
     payment_queries = PaymentQueries(db, cursors, config.list_scan_rows)
     api_keys = ApiKeys(db)
-    signing_keys = _signing_keys(config, db)
+    signing_keys = signing_keys_of(config, db)
     access_tokens = _access_tokens(config, db, signing_keys)
     commands = _payment_commands(config, db, idempotency)
     payments = Payments(commands)
@@ -180,13 +179,6 @@ def _access_tokens(config: Config, db: Database, keys: SigningKeys) -> AccessTok
         fresh_s=config.fresh_auth_s,
     )
     return AccessTokens(db, keys, settings)
-
-
-def _signing_keys(config: Config, db: Database) -> SigningKeys:
-    settings = SigningSettings(
-        alg=config.jwt_alg, ttl_s=config.access_token_ttl_s, max_age_s=config.jwks_max_age_s
-    )
-    return SigningKeys(db, SealedKeys(config.subkeys("signing-kek")), settings)
 
 
 def _payment_commands(config: Config, db: Database, idempotency: Idempotency) -> PaymentCommands:

@@ -21,6 +21,7 @@ from commands.seals import ledger_seal
 from commands.serve import serve_command
 from commands.servers import servers_group
 from commands.settings import settings_group
+from commands.signing_keys import signing_keys
 from commands.sql import check_sql
 from commands.users import users
 
@@ -48,6 +49,7 @@ ALL = (
     serve_command,
     servers_group,
     settings_group,
+    signing_keys,
     tenants,
     users,
     worker,

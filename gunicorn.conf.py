@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gunicorn.arbiter import Arbiter
+
 # HUP runs this file again in the same master: what it imports has to be the new code too.
 for _name in [name for name in sys.modules if name.partition(".")[0] in {"config", "persistence"}]:
     del sys.modules[_name]
@@ -118,10 +120,17 @@ def on_exit(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Begin to connect and hash once, so that no first request is slower (AC6, A25)."""
+    """Begin to connect and hash once, so that no first request is slower (AC6, A25).
+
+    Refuse to serve with stored keys that cannot be opened.
+    """
     held = worker.wsgi.extensions["strongroom"]
     held.db.open()
     held.kv.open()
+    fault = held.signing_keys.fault()
+    if fault:
+        sys.stderr.write(f"{fault}\n")
+        sys.exit(Arbiter.APP_LOAD_ERROR)  # The one code of a worker that ends the master too.
     held.passwords.warm()
     worker.handle_error = partial(_refuse, worker, worker.handle_error)
 

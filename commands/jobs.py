@@ -28,6 +28,7 @@ from services.jobs import Ask, Jobs, JobSettings, Outcome
 from services.payment_jobs import PaymentJobSettings
 from services.replay import RunBy
 from services.seal_job import SealJob
+from services.signing_keys import signing_keys_of
 from version import VERSION
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def make_jobs(config: Config, db: Database) -> Jobs:
         expiry_warning_s=config.expiry_warning_s, ledger=config.feature_ledger_enabled
     )
     seal = SealJob(db, make_seals(config, db)).work
-    jobs = catalogue(db, partial(broken_rows, db), by, seal, payments)
+    keys = signing_keys_of(config, db)
+    jobs = catalogue(db, partial(broken_rows, db), by, seal, keys, payments)
     return Jobs(db, jobs, settings, f"{host}:{os.getpid()}")
 
 

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from persistence.db import Database
     from services.jobs import Run
     from services.replay import RunBy
+    from services.signing_keys import SigningKeys
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+SIGNING_KEY_OLD_S = 90 * 86_400
 
 
 def catalogue(
@@ -29,6 +31,7 @@ def catalogue(
     look: Callable[[], Iterator[tuple[str, int]]],
     by: RunBy,
     seal: Callable[[Run], Iterator[int]],
+    signing_keys: SigningKeys,
     payments: PaymentJobSettings = PaymentJobSettings(),  # noqa: B008  # Frozen.
 ) -> tuple[Job, ...]:
     """Return all jobs.
@@ -54,6 +57,11 @@ def catalogue(
             every_ms=DAY_MS,  # From the first entry on, so not each hour.
             work=partial(verify_ledger, Replay(db), by, db),
             is_long=True,
+        ),
+        Job(
+            name="rotate-signing-keys",
+            every_ms=DAY_MS,
+            work=partial(rotate_signing_keys, db, signing_keys),
         ),
     )
 
@@ -97,3 +105,13 @@ def verify_ledger(replay: Replay, by: RunBy, db: Database, run: Run) -> Iterator
         yield report.mismatches
     if wrong:
         raise Finding(", ".join(wrong))
+
+
+def rotate_signing_keys(db: Database, keys: SigningKeys, run: Run) -> Iterator[int]:
+    """Make the next key of each tenant whose newest one is 90 days old (A44)."""
+    for tenant_id in tenants_of(db, run):
+        if run.ask.dry_run:
+            yield int(keys.is_older(tenant_id, SIGNING_KEY_OLD_S))
+            continue
+        subject = "job:rotate-signing-keys"
+        yield int(keys.rotate_if_older(tenant_id, subject, SIGNING_KEY_OLD_S) is not None)

@@ -14,22 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from uuid_utils.compat import uuid7
 
-from errors import NotFound
+from errors import DatabaseBusy, NotFound
 from repos import signing_keys
 from services import jws
+from services.sealed_keys import SealedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
+    from config import Config
     from persistence.db import Database
     from repos.signing_keys import RevokedRow, SigningKeyRow
-    from services.sealed_keys import NewKey, SealedKeys
+    from services.sealed_keys import NewKey
 
 LEEWAY_S = 5  # Between our clock and those of who verifies our tokens, and for our own.
 LOOK_UP_S = 5.0
 TENANTS_MAX = 10_000  # Whose key sets a process remembers, about 20 MB.
 PUBLISHED = frozenset({"standby", "active", "retired"})
+START_TRIES = 6  # Of half a second: a busy machine may be slow to connect.
 # For a first key: no key at all is younger than this.
 ONLY_IF_NONE_S = 10**10
 
@@ -51,6 +54,14 @@ class Signer:
     alg: str
     private_key: Any
     now_s: int
+
+
+def signing_keys_of(config: Config, db: Database) -> SigningKeys:
+    """Return the signing keys of this installation, for the service and for commands."""
+    settings = SigningSettings(
+        alg=config.jwt_alg, ttl_s=config.access_token_ttl_s, max_age_s=config.jwks_max_age_s
+    )
+    return SigningKeys(db, SealedKeys(config.subkeys("signing-kek")), settings)
 
 
 class SigningKeys:
@@ -159,10 +170,14 @@ class SigningKeys:
 
         return self._db.rerun(create)
 
+    def is_older(self, tenant_id: str, older_than_s: int) -> bool:
+        """Tell whether the tenant has keys and the newest is that old."""
+        ages_s = [row.age_s for row in self.list_by_tenant(tenant_id) if row.state in PUBLISHED]
+        return bool(ages_s) and min(ages_s) >= older_than_s
+
     def rotate_if_older(self, tenant_id: str, subject: str, older_than_s: int) -> str | None:
         """Rotate if the newest key is that old; None: it is not, or nobody has needed one yet."""
-        ages_s = [row.age_s for row in self.list_by_tenant(tenant_id) if row.state in PUBLISHED]
-        if not ages_s or min(ages_s) < older_than_s:
+        if not self.is_older(tenant_id, older_than_s):
             return None
         return self.rotate(tenant_id, subject, if_older_than_s=older_than_s)
 
@@ -219,6 +234,22 @@ class SigningKeys:
         with self._db.read() as conn:
             named = signing_keys.list_master_keys(conn)
         return [name for name in named if not self._sealed.knows(name)]
+
+    def fault(self) -> str | None:
+        """Say why no process may begin to serve: stored keys that it could not open.
+
+        None: nothing, or the database cannot be asked, which readiness tells.
+        """
+        for _ in range(START_TRIES):
+            try:
+                missing = self.missing_master_keys()
+            except DatabaseBusy:  # The pool has no connection yet; it has waited for one.
+                continue
+            except Exception:  # noqa: BLE001  # No database, no table: readiness says so.
+                return None
+            names = ", ".join(missing)
+            return f"AUTH_MASTER_KEYS lacks {names}: stored signing keys need it" if names else None
+        return None
 
     @staticmethod
     def _begin(conn: Any, tenant_id: str) -> None:

@@ -71,3 +71,29 @@ def test_gunicorn_serves_with_the_numbers_of_the_page(
 ) -> None:
     """Operations page, section 5."""
     assert settings[name] == value
+
+
+def test_a_start_is_refused_without_a_needed_master_key(database: str, tmp_path: Path) -> None:
+    """Section 7 of the auth page: a stored signing key names a master key that is missing."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "VAR_DIR": str(tmp_path),
+        "BIND": f"unix:{tmp_path}/s",
+        "TRUSTED_PROXY_HOPS": "1",
+        "DATABASE_URL": database,
+        "REDIS_URL": "off",
+        "FLASK_SKIP_DOTENV": "1",
+        "WEB_CONCURRENCY": "1",
+        "JWT_ALG": "EdDSA",
+        "AUTH_MASTER_KEYS": f"old:{'A' * 43}",
+    }
+    rotate = [sys.executable, "-m", "flask", "signing-keys", "rotate"]
+    subprocess.run(rotate, cwd=ROOT, env=environment, capture_output=True, check=True)
+    serve = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
+    environment["AUTH_MASTER_KEYS"] = f"new:{'B' * 42}A"
+    ended = subprocess.run(
+        serve, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode != 0
+    assert "AUTH_MASTER_KEYS lacks old: stored signing keys need it" in ended.stderr
+    assert "A" * 43 not in ended.stderr

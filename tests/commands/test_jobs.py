@@ -43,6 +43,17 @@ def run(database: str) -> Callable[..., Result]:
     return invoke
 
 
+NAMES = [
+    "check-invariants",
+    "expire-payments",
+    "idempotency-cleanup",
+    "ledger-catch-up",
+    "ledger-seal",
+    "rotate-signing-keys",
+    "verify-ledger",
+]
+
+
 def sql(url: str, query: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url, autocommit=True) as conn:
         cursor = conn.execute(query.encode())
@@ -53,24 +64,10 @@ def test_jobs_are_listed_with_their_last_run(run: Callable[..., Result]) -> None
     """OJ1."""
     assert run(worker, "--once").exit_code == 0
     lines = run(jobs_group, "list").stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [
-        ["check-invariants", "waits"],
-        ["expire-payments", "waits"],
-        ["idempotency-cleanup", "waits"],
-        ["ledger-catch-up", "waits"],
-        ["ledger-seal", "waits"],
-        ["verify-ledger", "waits"],
-    ]
+    assert [line.split()[:2] for line in lines] == [[name, "waits"] for name in NAMES]
     assert all("last ok, 0 rows" in line for line in lines)
     found = json.loads(run(jobs_group, "list", "--json").stdout)["jobs"]
-    assert {row["job"]: row["outcome"] for row in found} == {
-        "check-invariants": "ok",
-        "expire-payments": "ok",
-        "idempotency-cleanup": "ok",
-        "ledger-catch-up": "ok",
-        "ledger-seal": "ok",
-        "verify-ledger": "ok",
-    }
+    assert {row["job"]: row["outcome"] for row in found} == dict.fromkeys(NAMES, "ok")
     assert found[0]["next_run_at"].endswith("Z")
 
 
@@ -89,7 +86,7 @@ def test_an_unknown_job_is_exit_2_and_the_known_ones_are_named(
 ) -> None:
     done = run(jobs_group, *arguments)
     assert done.exit_code == 2
-    assert "There are: check-invariants, expire-payments, idempotency-cleanup," in done.stderr
+    assert f"There are: {', '.join(NAMES)}." in done.stderr
     assert run(worker, "--jobs", "check-invariants,x").exit_code == 2
 
 

@@ -53,7 +53,9 @@ TABLE = {
         types="config",
         owns="click flask uuid_utils",
     ),
-    "gunicorn.conf.py": Row(may="config persistence.embedded persistence.embedded_process"),
+    "gunicorn.conf.py": Row(
+        may="config persistence.embedded persistence.embedded_process", owns="gunicorn"
+    ),
     # cli.py lists commands as blueprints/__init__.py lists blueprints; commands/ has the code,
     # since one file of all commands would pass 400 lines (ADR 0009).
     "cli.py": Row(may="commands", types="flask"),

@@ -13,6 +13,8 @@ from persistence.db import Database, DbSettings
 from services.job_catalogue import catalogue
 from services.jobs import Ask, Finding, Jobs, JobSettings
 from services.replay import RunBy
+from services.sealed_keys import SealedKeys
+from services.signing_keys import SigningKeys, SigningSettings
 from tests.book import TENANT, Book
 
 if TYPE_CHECKING:
@@ -55,8 +57,14 @@ def nothing(_: Run) -> Iterator[int]:
     return iter([])
 
 
+def keys_of(db: Database) -> SigningKeys:
+    settings = SigningSettings(alg="EdDSA", ttl_s=600, max_age_s=300)
+    return SigningKeys(db, SealedKeys({"old": bytes(32)}), settings)
+
+
 def cleaner(db: Database) -> Jobs:
-    return Jobs(db, catalogue(db, lambda: iter([]), BY, nothing), JobSettings(), "here:1")
+    jobs = catalogue(db, lambda: iter([]), BY, nothing, keys_of(db))
+    return Jobs(db, jobs, JobSettings(), "here:1")
 
 
 def left(sql: Callable[..., Any]) -> list[tuple[str, int]]:
@@ -111,7 +119,7 @@ def test_a_key_that_is_being_taken_over_is_left_alone(
 
 
 def checking(db: Database, root: Path) -> Jobs:
-    jobs = catalogue(db, lambda: broken_rows(db, root), BY, nothing)
+    jobs = catalogue(db, lambda: broken_rows(db, root), BY, nothing, keys_of(db))
     return Jobs(db, jobs, JobSettings(), "here:1")
 
 
@@ -179,3 +187,31 @@ def test_a_wrong_book_is_an_alarm(db: Database, database_owner: str) -> None:
     assert outcome.error == f"Finding: {TENANT} projection (1)"
     alarms = [line for line in lines if line["event"] == "ledger.wrong"]
     assert [(line["verdict"], line["mismatches"]) for line in alarms] == [("projection", 1)]
+
+
+# --- Signing keys -------------------------------------------------------------------------------
+
+
+def test_old_signing_keys_get_a_successor(db: Database, sql: Callable[..., Any]) -> None:
+    """Section 12: rotate-signing-keys, 90 days; tenants without keys get none."""
+    first = keys_of(db).signer("default", "user:1").kid
+    jobs = cleaner(db)
+
+    def run(*, dry_run: bool = False) -> int:
+        outcome = jobs.run("rotate-signing-keys", Ask(dry_run=dry_run))
+        assert outcome is not None
+        assert outcome.outcome == "ok"
+        return outcome.rows
+
+    sql("INSERT INTO tenants (tenant_id, name) VALUES ('acme', 'Acme')")
+    assert run() == 0
+    sql("UPDATE signing_keys SET created_at = now() - interval '91 days'")
+    assert run(dry_run=True) == 1
+    assert run() == 1
+    assert run() == 0
+    states = {row.kid: row.state for row in keys_of(db).list_by_tenant("default")}
+    assert states.pop(first) == "active"
+    assert list(states.values()) == ["standby"]
+    told = sql("SELECT subject FROM audit_log WHERE event = 'signing_key_created' ORDER BY id")
+    assert told == [("user:1",), ("job:rotate-signing-keys",)]
+    assert keys_of(db).published("acme") == []

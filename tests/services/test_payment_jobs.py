@@ -29,7 +29,14 @@ def run(world: World, job: str, ask: Ask | None = None, **settings: Any) -> Outc
     made = PaymentJobSettings(**{"ledger": True, **settings})
     jobs = Jobs(
         world.services.db,
-        catalogue(world.services.db, lambda: iter(()), BY, lambda _: iter(()), made),
+        catalogue(
+            world.services.db,
+            lambda: iter(()),
+            BY,
+            lambda _: iter(()),
+            world.services.signing_keys,
+            made,
+        ),
         JobSettings(),
         "here:1",
     )

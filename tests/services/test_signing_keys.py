@@ -333,3 +333,17 @@ def test_a_stored_key_names_the_master_key_that_is_missing(desk: Desk) -> None:
     new.revoke("default", first, "cli:ops", "its master key is lost")
     assert new.missing_master_keys() == []
     assert new.signer("default", "user:1").kid != first
+
+
+def test_a_start_is_refused_only_if_the_database_says_so(desk: Desk, empty_database: str) -> None:
+    """Section 7: an unreachable or empty database is for readiness to tell."""
+    assert desk.keys.fault() is None
+    desk.signer()
+    assert desk.keys.fault() is None
+    assert desk.process({"new": NEW}).fault() == (
+        "AUTH_MASTER_KEYS lacks old: stored signing keys need it"
+    )
+    for url in (empty_database, "postgresql://nobody@127.0.0.1:1/x"):
+        desk.db = Database(url, DbSettings(pool_size=1, pool_timeout_ms=100))
+        assert desk.process({"new": NEW}).fault() is None
+        desk.db.close()
