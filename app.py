@@ -42,6 +42,9 @@ from services.signing_keys import SigningKeys, signing_keys_of
 from services.stripes import thread_stripe
 from services.tenants import Tenants
 from services.users import Users
+from services.webhook_calls import WebhookCalls
+from services.webhook_secrets import WebhookSecrets
+from services.webhooks import Webhooks
 from version import VERSION
 
 if TYPE_CHECKING:
@@ -113,6 +116,7 @@ def _services(config: Config) -> Services:
         settings=settings,
         tenants=Tenants(db),
         users=Users(db),
+        webhooks=_webhooks(config, db, cursors),
     )
 
 
@@ -189,3 +193,11 @@ def _payment_commands(config: Config, db: Database, idempotency: Idempotency) ->
         duplicate_window_s=config.duplicate_window_s,
     )
     return PaymentCommands(db, idempotency, settings, new_id=uuid7, stripe=thread_stripe)
+
+
+def _webhooks(config: Config, db: Database, cursors: Cursors) -> Webhooks:
+    secrets = WebhookSecrets(config.subkeys("webhook"))
+    # A test call ends within its request.
+    answer_s = 0.8 * config.request_deadline_ms / 1000
+    calls = WebhookCalls(allow_private=config.webhook_allow_private, answer_s=answer_s)
+    return Webhooks(db, cursors, secrets, calls)

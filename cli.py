@@ -24,6 +24,7 @@ from commands.settings import settings_group
 from commands.signing_keys import signing_keys
 from commands.sql import check_sql
 from commands.users import users
+from commands.webhooks import webhooks
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -52,6 +53,7 @@ ALL = (
     signing_keys,
     tenants,
     users,
+    webhooks,
     worker,
 )
 

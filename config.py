@@ -394,6 +394,12 @@ class Config(BaseSettings):
         pattern=r"^https?://\S+[^/\s]$",
     )
 
+    # --- Webhooks -------------------------------------------------------------------------------
+    webhook_concurrency: Number = _number(8, 1, 64, "Webhooks that a worker sends at once.")
+    webhook_allow_private: Flag = _setting(
+        False, "Webhooks may go to private addresses and any port, for development."
+    )
+
     # --- Jobs -----------------------------------------------------------------------------------
     worker_threads: Number = _number(2, 1, 32, "Threads of `flask worker`, short jobs and long.")
     worker_metrics_port: Number = _number(

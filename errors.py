@@ -234,6 +234,12 @@ class LimitBelowBalance(AppError):
     code, status, title = "limit_below_balance", 409, "Limit below balance"
 
 
+class WebhookEndpointsFull(AppError):
+    """The tenant has as many webhook endpoints as it may have: delete one."""
+
+    code, status, title = "webhook_endpoints_full", 409, "Too many webhook endpoints"
+
+
 class IdempotencyKeyCancelled(AppError):
     """This key was cancelled before its request came."""
 

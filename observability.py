@@ -99,6 +99,9 @@ http_shed_total = Counter("strongroom_http_shed_total", "Requests refused unread
 problems_total = Counter("strongroom_problems_total", "Problem answers", ["code"])
 job_runs_total = Counter("strongroom_job_runs_total", "Job runs", ["job", "outcome"])
 job_rows_total = Counter("strongroom_job_rows_total", "Rows that jobs changed", ["job"])
+webhook_deliveries_total = Counter(
+    "strongroom_webhook_deliveries_total", "Attempts to deliver a webhook", ["outcome"]
+)
 event_feed_lag_seconds = Gauge(
     "strongroom_event_feed_lag_seconds",
     "For how long the oldest committed event has waited to be served; NaN: nobody could say",

@@ -16,6 +16,7 @@ from blueprints import (
     ops,
     payments,
     refunds,
+    webhooks,
     wellknown,
 )
 
@@ -27,6 +28,7 @@ ALL = (
     events.routes,
     refunds.routes,
     disputes.routes,
+    webhooks.routes,
     idempotency_keys.routes,
     currencies.routes,
     ledger.routes,

@@ -29,6 +29,9 @@ from services.payment_jobs import PaymentJobSettings
 from services.replay import RunBy
 from services.seal_job import SealJob
 from services.signing_keys import signing_keys_of
+from services.webhook_calls import WebhookCalls
+from services.webhook_delivery import WebhookDelivery
+from services.webhook_secrets import WebhookSecrets
 from version import VERSION
 
 if TYPE_CHECKING:
@@ -47,8 +50,25 @@ seconds_option = partial(click.option, "--max-s", type=click.FloatRange(min=0, m
 rows_type = click.IntRange(min=1)
 
 
-def make_jobs(config: Config, db: Database) -> Jobs:
-    """Return the jobs of this release on `db`."""
+@contextlib.contextmanager
+def opened_jobs(config: Config, db: Database) -> Iterator[Jobs]:
+    """Yield the jobs of this release on `db`; at the end, wait for what their threads do."""
+    with contextlib.closing(_webhook_delivery(config, db)) as delivery:
+        yield _jobs(config, db, delivery)
+
+
+def _webhook_delivery(config: Config, db: Database) -> WebhookDelivery:
+    secrets = WebhookSecrets(config.subkeys("webhook"))
+    calls = WebhookCalls(allow_private=config.webhook_allow_private)
+    return WebhookDelivery(db, secrets, calls, config.webhook_concurrency)
+
+
+def _connections(config: Config) -> int:
+    """One for each thread of the worker and of its webhooks."""
+    return config.worker_threads + config.webhook_concurrency
+
+
+def _jobs(config: Config, db: Database, delivery: WebhookDelivery) -> Jobs:
     settings = JobSettings(
         batch=config.job_batch,
         lease_s=config.job_lease_s,
@@ -63,14 +83,14 @@ def make_jobs(config: Config, db: Database) -> Jobs:
     )
     seal = SealJob(db, make_seals(config, db)).work
     keys = signing_keys_of(config, db)
-    jobs = catalogue(db, partial(broken_rows, db), by, seal, keys, payments)
+    jobs = catalogue(db, partial(broken_rows, db), by, seal, keys, delivery.work, payments)
     return Jobs(db, jobs, settings, f"{host}:{os.getpid()}")
 
 
 @contextlib.contextmanager
 def _opened() -> Iterator[Jobs]:
-    with opened_database() as (config, db):
-        yield make_jobs(config, db)
+    with opened_database(_connections) as (config, db), opened_jobs(config, db) as jobs:
+        yield jobs
 
 
 # --- flask worker -------------------------------------------------------------------------------
@@ -82,9 +102,9 @@ def _opened() -> Iterator[Jobs]:
 def worker(wanted: str | None, once: bool) -> None:
     """Run jobs when they are due, until a signal."""
     with contextlib.ExitStack() as stack:
-        config, db = stack.enter_context(opened_database(lambda config: config.worker_threads))
+        config, db = stack.enter_context(opened_database(_connections))
         set_up_logging(config.log_level, json_lines=config.log_format == "json")
-        jobs = make_jobs(config, db)
+        jobs = stack.enter_context(opened_jobs(config, db))
         names = _named(jobs, wanted)
         if config.worker_metrics_port:
             serve_metrics(config.worker_metrics_port)

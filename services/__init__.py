@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from services.signing_keys import SigningKeys
     from services.tenants import Tenants
     from services.users import Users
+    from services.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +59,4 @@ class Services:
     settings: Settings
     tenants: Tenants
     users: Users
+    webhooks: Webhooks

@@ -10,6 +10,7 @@ from repos import jobs as rows
 from services.jobs import Finding, Job, tenants_of
 from services.payment_jobs import PaymentJobSettings, catch_up, expire_payments
 from services.replay import Replay, ReplayAsk
+from services.webhook_delivery import fan_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,12 +33,14 @@ def catalogue(
     by: RunBy,
     seal: Callable[[Run], Iterator[int]],
     signing_keys: SigningKeys,
+    deliver: Callable[[Run], Iterator[int]],
     payments: PaymentJobSettings = PaymentJobSettings(),  # noqa: B008  # Frozen.
 ) -> tuple[Job, ...]:
     """Return all jobs.
 
     `look()` yields each invariant with the number of rows that break it; `by` names this process
-    in the audit rows of a verification; `seal` is the sealing with this process' keys.
+    in the audit rows of a verification; `seal` is the sealing with this process' keys, `deliver`
+    the work of its webhook threads.
     """
     return (
         Job(
@@ -46,6 +49,8 @@ def catalogue(
         Job(name="ledger-catch-up", every_ms=MINUTE_MS, work=partial(catch_up, db, payments)),
         Job(name="idempotency-cleanup", every_ms=HOUR_MS, work=partial(clean_up_keys, db)),
         Job(name="ledger-seal", every_ms=SECOND_MS, work=seal),
+        Job(name="fan-out-webhooks", every_ms=SECOND_MS, work=partial(fan_out, db)),
+        Job(name="deliver-webhooks", every_ms=SECOND_MS, work=deliver),
         Job(
             name="check-invariants",
             every_ms=HOUR_MS,

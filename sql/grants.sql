@@ -34,3 +34,5 @@ GRANT INSERT, UPDATE ON ledger_seal_keys TO strongroom_app;
 GRANT INSERT ON ledger_leaves, ledger_tiles, ledger_seals TO strongroom_app;
 GRANT INSERT, UPDATE ON ledger_replay_runs TO strongroom_app;
 GRANT INSERT ON ledger_replay_findings TO strongroom_app;
+
+GRANT INSERT, UPDATE ON webhook_endpoints, webhook_deliveries TO strongroom_app;

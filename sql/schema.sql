@@ -57,6 +57,24 @@ CREATE TYPE public.payment_status AS ENUM (
     'charged_back'
 );
 
+CREATE TYPE public.webhook_delivery_state AS ENUM (
+    'pending',
+    'delivered',
+    'failed'
+);
+
+CREATE TYPE public.webhook_disabled_reason AS ENUM (
+    'by_request',
+    'gone',
+    'failing'
+);
+
+CREATE TYPE public.webhook_endpoint_status AS ENUM (
+    'active',
+    'disabled',
+    'deleted'
+);
+
 CREATE FUNCTION public.begin_event_epoch(begun_by text) RETURNS smallint
     LANGUAGE plpgsql
     AS $$
@@ -683,6 +701,51 @@ CREATE TABLE public.users (
     CONSTRAINT users_version_check CHECK ((version >= 1))
 );
 
+CREATE TABLE public.webhook_deliveries (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    endpoint_id uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    state public.webhook_delivery_state DEFAULT 'pending'::public.webhook_delivery_state NOT NULL,
+    attempts smallint DEFAULT 0 NOT NULL,
+    next_attempt_at timestamp with time zone,
+    lease_token uuid,
+    lease_until timestamp with time zone,
+    last_attempt_at timestamp with time zone,
+    last_status smallint,
+    last_error text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT webhook_deliveries_lease_check CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
+    CONSTRAINT webhook_deliveries_next_check CHECK (((state = 'pending'::public.webhook_delivery_state) OR (next_attempt_at IS NULL)))
+)
+WITH (fillfactor='80');
+
+CREATE TABLE public.webhook_endpoints (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    url text NOT NULL,
+    description text,
+    event_types text[] DEFAULT '{}'::text[] NOT NULL,
+    secret_enc bytea NOT NULL,
+    previous_secret_enc bytea,
+    previous_until timestamp with time zone,
+    status public.webhook_endpoint_status DEFAULT 'active'::public.webhook_endpoint_status NOT NULL,
+    disabled_reason public.webhook_disabled_reason,
+    failing_since timestamp with time zone,
+    last_success_at timestamp with time zone,
+    position_epoch smallint NOT NULL,
+    position_xid xid8 NOT NULL,
+    position_payment_id uuid NOT NULL,
+    position_seq bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT webhook_endpoints_disabled_check CHECK (((status = 'disabled'::public.webhook_endpoint_status) = (disabled_reason IS NOT NULL))),
+    CONSTRAINT webhook_endpoints_previous_check CHECK (((previous_secret_enc IS NULL) = (previous_until IS NULL))),
+    CONSTRAINT webhook_endpoints_secret_check CHECK (((status = 'deleted'::public.webhook_endpoint_status) = (secret_enc = '\x'::bytea))),
+    CONSTRAINT webhook_endpoints_url_check CHECK (((char_length(url) >= 1) AND (char_length(url) <= 2048)))
+)
+WITH (fillfactor='50');
+
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_pkey PRIMARY KEY (tenant_id, id);
 
@@ -791,6 +854,12 @@ ALTER TABLE ONLY public.users
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (tenant_id, endpoint_id, payment_id, seq);
+
+ALTER TABLE ONLY public.webhook_endpoints
+    ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (tenant_id, id);
+
 CREATE INDEX auth_sessions_expiry_idx ON public.auth_sessions USING btree (tenant_id, absolute_expires_at);
 
 CREATE INDEX auth_sessions_user_idx ON public.auth_sessions USING btree (tenant_id, user_id) WHERE (revoked_at IS NULL);
@@ -853,6 +922,12 @@ CREATE INDEX users_operators_idx ON public.users USING btree (tenant_id, id) WHE
 
 CREATE INDEX users_password_class_idx ON public.users USING btree ("substring"(COALESCE(password_hash, legacy_password_hash), '^([$]2[aby][$][0-9]{2}|[$]argon2id[$]v=19[$][^$]{1,40})[$]'::text) COLLATE "C");
 
+CREATE INDEX webhook_deliveries_due_idx ON public.webhook_deliveries USING btree (tenant_id, endpoint_id, next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+
+CREATE INDEX webhook_deliveries_failed_idx ON public.webhook_deliveries USING btree (tenant_id, endpoint_id, created_at) WHERE (state = 'failed'::public.webhook_delivery_state);
+
+CREATE INDEX webhook_deliveries_log_idx ON public.webhook_deliveries USING btree (tenant_id, endpoint_id, created_at, payment_id, seq);
+
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_replaced_by_fkey FOREIGN KEY (tenant_id, replaced_by) REFERENCES public.api_keys(tenant_id, id);
 
@@ -891,3 +966,6 @@ ALTER TABLE ONLY public.signing_keys
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_tenant_fkey FOREIGN KEY (tenant_id) REFERENCES public.tenants(tenant_id);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_endpoint_fkey FOREIGN KEY (tenant_id, endpoint_id) REFERENCES public.webhook_endpoints(tenant_id, id);

@@ -104,6 +104,9 @@ TABLE = {
     "services/sealed_keys.py": Row(may="services.jws", owns="cryptography"),
     # Ed25519 for checkpoints and receipts; what is signed is decided by those who call it.
     "services/signed_notes.py": Row(owns="cryptography"),
+    # Speaks to hosts that are not ours; nothing else here does.
+    "services/webhook_calls.py": Row(may="services", owns="urllib3"),
+    "services/webhook_secrets.py": Row(owns="cryptography"),
     "repos/": Row(
         may="persistence.statements",
         types="persistence.db",

@@ -10,6 +10,7 @@ import pytest
 from persistence import sql_files
 from persistence.db import Database, DbSettings
 from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE
+from services.webhook_queue import WebhookQueue
 from tests.book import Book, unchecked_clone
 from tests.people import store_session
 from tests.sealing import seal_all, sealing
@@ -182,6 +183,20 @@ BREAKS = {
         "UPDATE ledger_transactions SET reference = 'payment:' || id WHERE reference IS NULL",
         "DELETE FROM payment_events WHERE type = 'payment.captured'",
     ],
+    "webhooks_positions": [
+        "UPDATE webhook_endpoints SET position_xid = '4611686018427387904'",
+        "UPDATE webhook_endpoints SET position_epoch = 2",
+    ],
+    "webhooks_links": [
+        "UPDATE webhook_endpoints SET position_xid = '0'",
+        "UPDATE webhook_deliveries SET payment_id = gen_random_uuid() WHERE seq = 1",
+        "UPDATE webhook_deliveries SET seq = seq + 100",
+    ],
+    "webhooks_order": [
+        "UPDATE webhook_deliveries SET next_attempt_at = NULL",
+        "UPDATE webhook_deliveries SET next_attempt_at = now()",
+        "DELETE FROM webhook_deliveries WHERE seq = 1",
+    ],
     "payments_ledger": [
         f"UPDATE ledger_entries SET posted = posted + 1 WHERE {ENTRY}",
         f"DELETE FROM ledger_entries WHERE {ENTRY}",
@@ -199,11 +214,13 @@ def right(
     template: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
-    """Name of a database with payments of every state, a hold, and a floor passed by force."""
+    """Name of a database with payments of every state, deliveries, a hold, a floor passed."""
     with unchecked_clone(admin, template) as name:
         world = World(postgres.url(name, APP_ROLE), tmp_path_factory.mktemp("var"))
+        endpoint, _ = world.services.webhooks.create("default", "https://a.example/", "cli:test")
         _make_payments(world)
         _make_people(world, postgres.url(name, APP_ROLE))
+        WebhookQueue(world.services.db).fan_out("default", endpoint.id, 1_000)
         world.close()
         _capture_without_ledger(postgres.url(name, APP_ROLE), tmp_path_factory.mktemp("var"))
         with Book(postgres.url(name, OWNER_ROLE)) as book:

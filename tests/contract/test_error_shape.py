@@ -105,6 +105,7 @@ def test_200_bad_bodies_per_route_are_refused_and_change_nothing(world: World) -
     known = document["components"]["schemas"]
     payment_id = world.authorized()
     dispute_id = world.disputed(world.captured())
+    endpoint, _ = world.services.webhooks.create("default", "https://a.example/", "cli:test")
     before = _written(world)
     for rule, method, op in operations(world.app):
         if op.body is None:
@@ -112,6 +113,7 @@ def test_200_bad_bodies_per_route_are_refused_and_change_nothing(world: World) -
         schema = known[op.body.__name__]
         check = jsonschema_rs.validator_for({**schema, "components": document["components"]})
         path = rule.rule.replace("<payment_id>", payment_id).replace("<dispute_id>", dispute_id)
+        path = path.replace("<endpoint_id>", str(endpoint.id))
         wrong = [one for one in bodies(schema, known, world.user_id) if not _fits(one, check)]
         for body in random.Random(5).sample(wrong, 200):
             found = refused(_send(world, path, method, body), world)
@@ -137,7 +139,8 @@ def _written(world: World) -> list[tuple[Any, ...]]:
     return world.rows(
         "SELECT (SELECT count(*) FROM payments), (SELECT sum(version) FROM payments),"
         " (SELECT count(*) FROM payment_events), (SELECT count(*) FROM idempotency_keys),"
-        " (SELECT count(*) FROM ledger_entries)"
+        " (SELECT count(*) FROM ledger_entries), (SELECT count(*) FROM webhook_endpoints),"
+        " (SELECT max(updated_at) FROM webhook_endpoints)"
     )
 
 

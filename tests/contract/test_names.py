@@ -23,8 +23,8 @@ NO_SERVICE_OF_ITS_NAME = {
 }
 VERBS = """
     authenticate authorize begin cancel capture change check claim count create delete end erase
-    expire explain finish get import list open post read record register renew resolve revoke set
-    touch update upgrade void warn
+    expire explain finish get import list lock open post queue read record register renew resolve
+    revoke set touch update upgrade void warn
 """
 # These say what a look at the server shows; there is nothing else to do with it than to read it.
 WITHOUT_A_VERB = {"ops/event_epoch", "ops/facts", "ops/server_settings"}

@@ -53,7 +53,7 @@ KEY = """
 
 
 def nothing(_: Run) -> Iterator[int]:
-    """Stand for the sealing, which has tests of its own."""
+    """Stand for what has tests of its own."""
     return iter([])
 
 
@@ -63,7 +63,7 @@ def keys_of(db: Database) -> SigningKeys:
 
 
 def cleaner(db: Database) -> Jobs:
-    jobs = catalogue(db, lambda: iter([]), BY, nothing, keys_of(db))
+    jobs = catalogue(db, lambda: iter([]), BY, nothing, keys_of(db), nothing)
     return Jobs(db, jobs, JobSettings(), "here:1")
 
 
@@ -119,7 +119,7 @@ def test_a_key_that_is_being_taken_over_is_left_alone(
 
 
 def checking(db: Database, root: Path) -> Jobs:
-    jobs = catalogue(db, lambda: broken_rows(db, root), BY, nothing, keys_of(db))
+    jobs = catalogue(db, lambda: broken_rows(db, root), BY, nothing, keys_of(db), nothing)
     return Jobs(db, jobs, JobSettings(), "here:1")
 
 
