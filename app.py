@@ -21,6 +21,7 @@ from persistence.migration_check import MigrationCheck
 from services import Services
 from services.access_tokens import AccessTokens, AccessTokenSettings
 from services.api_keys import ApiKeys
+from services.checkpoints import SealKeys
 from services.credentials import Credentials
 from services.currencies import Currencies
 from services.cursors import Cursors
@@ -35,6 +36,7 @@ from services.passwords import passwords_of
 from services.payment_commands import PaymentCommands, PaymentSettings
 from services.payment_queries import PaymentQueries
 from services.payments import Payments
+from services.proofs import Proofs
 from services.rate_limits import POLICIES, RateLimits
 from services.refunds import Refunds
 from services.settings import Settings
@@ -109,6 +111,7 @@ def _services(config: Config) -> Services:
         passwords=passwords_of(config, db),
         ledger_accounts=LedgerAccounts(db, cursors, currencies, config.list_scan_rows),
         payment_queries=payment_queries,
+        proofs=_proofs(config, db, cursors),
         signing_keys=signing_keys,
         payments=payments,
         refunds=Refunds(commands),
@@ -123,6 +126,13 @@ def _services(config: Config) -> Services:
 def _database(config: Config, connections: int) -> Database:
     url = config.database_url.get_secret_value() if config.database_url else ""
     return Database(url, db_settings(config, connections))
+
+
+def _proofs(config: Config, db: Database, cursors: Cursors) -> Proofs:
+    keys = SealKeys(
+        origin=config.ledger_origin, seeds=config.seal_seeds, former=config.seal_former_keys
+    )
+    return Proofs(db, cursors, keys)
 
 
 def _health(config: Config, probe: Database, db: Database, kv: Kv) -> Health:

@@ -16,8 +16,9 @@ from commands.jws_verify import jws_verify
 from commands.ledger_accounts import ledger_accounts
 from commands.migrate import migrate
 from commands.openapi import openapi
+from commands.proofs import verify_proof
 from commands.replay import replay_ledger
-from commands.seals import ledger_seal
+from commands.seals import ledger_redact, ledger_seal
 from commands.serve import serve_command
 from commands.servers import servers_group
 from commands.settings import settings_group
@@ -42,6 +43,7 @@ ALL = (
     jws_verify,
     ledger_accounts,
     ledger_catch_up,
+    ledger_redact,
     ledger_seal,
     migrate,
     new_epoch,
@@ -54,6 +56,7 @@ ALL = (
     tenants,
     users,
     webhooks,
+    verify_proof,
     worker,
 )
 

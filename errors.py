@@ -186,6 +186,12 @@ class InvalidState(AppError):
     code, status, title = "invalid_state", 409, "Invalid state"
 
 
+class NotSealed(AppError):
+    """This is not sealed yet: ask again."""
+
+    code, status, title, retryable = "not_sealed", 409, "Not sealed", True
+
+
 class PaymentExpired(AppError):
     """The authorisation has expired: it can be voided, not captured."""
 

@@ -13,6 +13,7 @@ from commands.servers import running_stores
 from config import Config
 from errors import AppError
 from persistence.db import Database, DbSettings
+from persistence.db_errors import OwnerNeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,27 +21,30 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 EXIT_CODES = {404: 3, 409: 3, 422: 2, 503: 4}
-CRASHED = 1
+CRASHED, USAGE = 1, 2
 
 
 @contextlib.contextmanager
 def opened_database(
-    connections: Callable[[Config], int] = lambda _: 1,
+    connections: Callable[[Config], int] = lambda _: 1, *, as_owner: bool = False
 ) -> Iterator[tuple[Config, Database]]:
     """Yield configuration and database; an expected error is its sentence and its exit code.
 
     `connections`: as many as threads use it, one if the command has no threads. Embedded servers
-    are started if nobody had, and stopped afterwards if nobody else needs them.
+    are started if nobody had, and stopped afterwards if nobody else needs them. `as_owner`: as
+    the role that may change history, where MIGRATE_DATABASE_URL names it.
     """
     with running_stores(Config.load()) as config:
-        url = cast("SecretStr", config.database_url)  # Stores that run have one.
+        owner_url = config.migrate_database_url if as_owner else None
+        url = cast("SecretStr", owner_url or config.database_url)  # Stores that run have one.
         db = Database(url.get_secret_value(), db_settings(config, connections(config)))
         try:
             yield config, db
         except AppError as error:
             details = [str(fault.get("detail")) for fault in error.errors]
             click.echo(" ".join([f"{error.code}: {error.detail}", *details]), err=True)
-            sys.exit(EXIT_CODES.get(error.status, CRASHED))
+            code = USAGE if isinstance(error, OwnerNeeded) else EXIT_CODES.get(error.status)
+            sys.exit(CRASHED if code is None else code)
         finally:
             db.close()
 

@@ -1,4 +1,4 @@
-"""`flask ledger-seal`: move the watermark, make leaves, sign checkpoints; the job's work by hand.
+"""`flask ledger-seal`, the job's work by hand; `flask ledger-redact`.
 
 Exit codes: 0 done; 2 usage; 3 a tree does not continue what was signed, or no such tenant; 4 the
 database is away, or transactions that still run hold the watermark back.
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.arguments import TENANT, json_option
+from commands.arguments import LABEL, TENANT, json_option, tenant_option
 from commands.database import opened_database
 from commands.signals import stopped_by_signals
+from commands.subject import subject
 from errors import NotFound
 from services.checkpoint_copies import Copies
 from services.checkpoints import SealKeys
@@ -25,6 +26,7 @@ from services.seals import Seals
 
 if TYPE_CHECKING:
     from threading import Event
+    from uuid import UUID
 
     from config import Config
     from persistence.db import Database
@@ -67,6 +69,21 @@ def ledger_seal(*, tenant_id: str | None, max_s: float, as_json: bool, **asked: 
                 seals.seal_late(each, LATE_MAX)
             done.append(job.once(each, config.job_batch, max_s, stop))
     _tell(done, as_json)
+
+
+@click.command("ledger-redact")
+@click.argument("tx_id", metavar="ID", type=click.UUID)
+@click.option("--reason", type=LABEL, required=True, help="Why, for the audit log.")
+@tenant_option
+@json_option
+def ledger_redact(*, tx_id: UUID, reason: str, tenant_id: str | None, as_json: bool) -> None:
+    """Empty the metadata of transaction ID; its hash stays, so that proofs hold (as the owner)."""
+    with opened_database(as_owner=True) as (config, db):
+        tenant = tenant_id or config.default_tenant
+        was_there = make_seals(config, db).redact(tenant, tx_id, subject(), reason)
+    said = "emptied" if was_there else "there was none"
+    data = {"tenant": tenant, "tx_id": str(tx_id), "redacted": was_there}
+    click.echo(json.dumps(data) if as_json else f"metadata of {tx_id}: {said}")
 
 
 def make_seals(config: Config, db: Database) -> Seals:

@@ -32,6 +32,10 @@ class DeadlinePassed(psycopg.OperationalError):
         super().__init__("the deadline of this request has passed")
 
 
+class OwnerNeeded(AppError):
+    """The database role may not do this: use that of the tables' owner (MIGRATE_DATABASE_URL)."""
+
+
 class Trouble(Enum):
     """A row of the error table; the value of each is the label of `db_retries_total`."""
 
@@ -128,6 +132,8 @@ def refusal(exc: psycopg.Error) -> type[AppError] | None:
     """Return what a refused value means to the caller: an error with a code, or None, a bug."""
     if exc.sqlstate == "22003":
         return AmountOverflow
+    if exc.sqlstate == "42501":
+        return OwnerNeeded
     if (exc.sqlstate or "").startswith("23"):
         return constraint_error(exc.diag.constraint_name)
     return None

@@ -13,12 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent / "sql"
 # These folders hold SQL that no repository sends: the migrator and the checks read them.
 OTHER_FOLDERS = ("migrations", "checks")
 
-KEYS = ("why", "params", "kind", "returns", "locks", "scan", "claims", "present")
+KEYS = ("why", "params", "kind", "returns", "locks", "scan", "claims", "present", "role")
 ALLOWED = {
     "kind": ("read", "write"),
     "returns": ("one", "0..1", "many", "count"),
     "scan": ("tenant", "all"),
     "claims": ("key",),
+    "role": ("owner",),
 }
 # AQ10: a parameter that may be NULL has one more prepared variant, unless it is text.
 NULLABLE_MAX = 2
@@ -62,6 +63,7 @@ class SqlFile:
     """One statement. `query` is the whole text, header included, with $1 for the first parameter.
 
     `present`: columns that are never NULL here, though their table or an outer join allows it.
+    `role`: `owner` for what the application's role may not do, None for all else.
     """
 
     name: str
@@ -72,6 +74,7 @@ class SqlFile:
     scan: str | None
     claims: str | None
     present: frozenset[str]
+    role: str | None = None
 
 
 def names(root: Path = ROOT) -> list[str]:
@@ -103,6 +106,7 @@ def load(name: str, root: Path = ROOT) -> SqlFile:
         scan=header.get("scan"),
         claims=header.get("claims"),
         present=frozenset(re.findall(r"\w+", header.get("present", ""))),
+        role=header.get("role"),
     )
 
 

@@ -82,6 +82,14 @@ class KeyRow:
     valid_until: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafRow:
+    """A transaction as canonical JSON; `idx` None: it is not sealed yet."""
+
+    leaf: str
+    idx: int | None
+
+
 OPEN_STATE = statement("seals/open_state")
 GET_STATE = statement("seals/get_state", StateRow)
 READ_TICK = statement("seals/read_tick", TickRow)
@@ -100,6 +108,9 @@ CREATE_SEAL = statement("seals/create_seal")
 GET_SEAL = statement("seals/get_seal", SealRow)
 REGISTER_KEYS = statement("seals/register_keys")
 LIST_KEYS = statement("seals/list_keys", KeyRow)
+LIST_SEALS = statement("seals/list_seals", SealRow)
+GET_LEAF = statement("seals/get_leaf", LeafRow)
+REDACT_METADATA = statement("seals/redact_metadata", bool)
 
 
 # --- The watermark ------------------------------------------------------------------------------
@@ -249,3 +260,27 @@ def register_keys(conn: Conn, *, tenant_id: str, public_keys: list[bytes]) -> in
 def list_keys(conn: Conn, *, tenant_id: str) -> list[KeyRow]:
     """Every key that has signed, oldest first."""
     return LIST_KEYS.all(conn, tenant_id=tenant_id)
+
+
+def list_seals(conn: Conn, *, tenant_id: str, below: int, row_limit: int) -> list[SealRow]:
+    """Checkpoints of fewer than `below` leaves, newest first."""
+    return LIST_SEALS.all(conn, tenant_id=tenant_id, below=below, row_limit=row_limit)
+
+
+def get_leaf(conn: Conn, *, tenant_id: str, tx_id: UUID, owner_id: str | None) -> LeafRow | None:
+    """A transaction's leaf; with `owner_id` only if it touches an account of that user."""
+    return GET_LEAF.one_or_none(conn, tenant_id=tenant_id, tx_id=tx_id, owner_id=owner_id)
+
+
+def redact_metadata(
+    conn: Conn, *, tenant_id: str, tx_id: UUID, audit_id: UUID, subject: str, reason: str
+) -> bool | None:
+    """Empty a transaction's metadata; False: it had none. None: there is no such transaction."""
+    return REDACT_METADATA.one_or_none(
+        conn,
+        tenant_id=tenant_id,
+        tx_id=tx_id,
+        audit_id=audit_id,
+        subject=subject,
+        reason=reason,
+    )

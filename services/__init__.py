@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from services.passwords import Passwords
     from services.payment_queries import PaymentQueries
     from services.payments import Payments
+    from services.proofs import Proofs
     from services.rate_limits import RateLimits
     from services.refunds import Refunds
     from services.settings import Settings
@@ -53,6 +54,7 @@ class Services:
     ledger_accounts: LedgerAccounts
     payment_queries: PaymentQueries
     payments: Payments
+    proofs: Proofs
     signing_keys: SigningKeys
     refunds: Refunds
     rate_limits: RateLimits

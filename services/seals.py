@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from uuid_utils.compat import uuid7
+
+from errors import NotFound
 from observability import ledger_late_rows_total, ledger_seal_stops_total, ledger_seals_total, log
 from repos import seals
 from services.seal_signing import Contradiction, SealSigning
@@ -16,8 +19,9 @@ from services.seal_tiles import Tiles, TreeBroken
 from services.watermark import NEVER, advance, behind, moment_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from persistence.db import Conn, Database
     from repos.seals import ClaimedRow, StateRow, TickRow, UnsealedRow
@@ -49,13 +53,20 @@ class Seals:
     """The sealing of all tenants' books, a round at a time."""
 
     def __init__(
-        self, db: Database, keys: SealKeys, copies: Copies, *, sign_every_s: int = 10
+        self,
+        db: Database,
+        keys: SealKeys,
+        copies: Copies,
+        *,
+        sign_every_s: int = 10,
+        new_id: Callable[[], UUID] = uuid7,
     ) -> None:
         """`sign_every_s`: no checkpoint is signed sooner after the one before."""
         self._db = db
         self._signing = SealSigning(keys)
         self._copies = copies
         self._sign_every_s = sign_every_s
+        self._new_id = new_id
 
     def state(self, tenant_id: str) -> StateRow:
         """Return how far a book is sealed; its row is made if there is none."""
@@ -116,6 +127,21 @@ class Seals:
         with self._db.write() as write:
             seals.set_stopped(write, tenant_id=tenant_id, reason=None)
         return None
+
+    def redact(self, tenant_id: str, tx_id: UUID, subject: str, reason: str) -> bool:
+        """Empty a transaction's metadata, audited; False: there was none. NotFound, OwnerNeeded."""
+        with self._db.write() as conn:
+            was_there = seals.redact_metadata(
+                conn,
+                tenant_id=tenant_id,
+                tx_id=tx_id,
+                audit_id=self._new_id(),
+                subject=subject,
+                reason=reason,
+            )
+        if was_there is None:
+            raise NotFound("There is no such transaction.")
+        return was_there
 
     # --- A round --------------------------------------------------------------------------------
 

@@ -264,7 +264,7 @@ def near(
 def fan_out(world: World) -> None:
     """Make deliveries, and send none."""
     db = world.services.db
-    jobs = catalogue(db, lambda: iter(()), None, None, None)  # type: ignore[arg-type]
+    jobs = catalogue(db, lambda: iter(()), None, None, None, None)  # type: ignore[arg-type]
     assert Jobs(db, jobs, JobSettings(), "here:1").run("fan-out-webhooks", Ask()) is not None
 
 

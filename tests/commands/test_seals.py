@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
 
-from commands.seals import ledger_seal
+from commands.seals import ledger_redact, ledger_seal
 from persistence.embedded_process import wait_until
+from services.canonical_json import digest
 from services.checkpoints import SealKeys
 from tests import second_opinion
 from tests.book import TENANT, Book
@@ -155,3 +156,57 @@ def test_what_makes_no_sense_exits_2(flask: Flask, arguments: tuple[str, ...]) -
 def test_an_unknown_tenant_exits_3(flask: Flask) -> None:
     """Section 4 of architecture."""
     assert flask("--once", "--tenant", "nobody").exit_code == 3
+
+
+# --- flask ledger-redact ------------------------------------------------------------------------
+
+
+def redact(database: str, owner: str, *arguments: str) -> Result:
+    environment = {"DATABASE_URL": database, "MIGRATE_DATABASE_URL": owner, "REDIS_URL": "off"}
+    with capture_logs():
+        return CliRunner(env=environment).invoke(ledger_redact, arguments)
+
+
+def test_redacted_metadata_is_gone_and_its_hash_stays(
+    book: Book, flask: Flask, database: str, database_owner: str
+) -> None:
+    """LM9: the leaf is the same, and the audit log says who, why and what."""
+    metadata = {"name": "Ann"}
+    tx_id = book.post(
+        ("bank", "users:a", 1), metadata=json.dumps(metadata), metadata_hash=digest(metadata)
+    )
+    leaf = "SELECT ledger_leaf(t, '') FROM ledger_transactions AS t WHERE id = %s"
+    before = book.run(leaf, tx_id)
+    arguments = (str(tx_id), "--tenant", TENANT, "--reason", "request 17")
+
+    first = redact(database, database_owner, *arguments)
+    second = redact(database, database_owner, *arguments, "--json")
+
+    assert (first.exit_code, first.stdout) == (0, f"metadata of {tx_id}: emptied\n")
+    assert json.loads(second.stdout) == {
+        "tenant": TENANT, "tx_id": str(tx_id), "redacted": False,
+    }  # fmt: skip
+    assert book.run("SELECT metadata FROM ledger_transactions WHERE id = %s", tx_id) == [(None,)]
+    assert book.run(leaf, tx_id) == before
+    assert "metadata_sha256" in before[0][0]
+    ((event, reason, details),) = book.run(
+        "SELECT event, reason, details FROM audit_log WHERE tenant_id = %s", TENANT
+    )
+    assert (event, reason, details) == ("ledger.redacted", "request 17", {"tx_id": str(tx_id)})
+
+
+def test_the_application_may_not_redact(book: Book, database: str) -> None:
+    """LI7, LM9: without the owner's connection it exits 2 and says which it needs."""
+    tx_id = book.post(("bank", "users:a", 1), metadata="{}")
+    result = redact(database, "", str(tx_id), "--tenant", TENANT, "--reason", "x")
+    assert result.exit_code == 2
+    assert "MIGRATE_DATABASE_URL" in result.stderr
+
+
+def test_what_is_not_there_cannot_be_redacted(
+    book: Book, database: str, database_owner: str
+) -> None:
+    """Section 4 of architecture: exit 3; of another tenant too."""
+    tx_id = book.post(("bank", "users:a", 1), metadata="{}")
+    result = redact(database, database_owner, str(tx_id), "--reason", "x")
+    assert (result.exit_code, result.stderr) == (3, "not_found: There is no such transaction.\n")

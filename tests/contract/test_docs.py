@@ -127,7 +127,7 @@ def test_statuses_stand_with_codes_that_exist(page: str) -> None:
 
 def test_operations_lists_every_job() -> None:
     """AT6."""
-    jobs = catalogue(None, lambda: iter(()), None, None, None)  # type: ignore[arg-type]
+    jobs = catalogue(None, lambda: iter(()), None, None, None, None)  # type: ignore[arg-type]
     table = text("docs/operations.md").partition("## Worker")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == {j.name for j in jobs}
 

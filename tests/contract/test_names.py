@@ -23,7 +23,8 @@ NO_SERVICE_OF_ITS_NAME = {
 }
 VERBS = """
     authenticate authorize begin cancel capture change check claim count create delete end erase
-    expire explain finish get import list lock open post queue read record register renew resolve
+    expire explain finish get import list lock open post queue read record redact register renew
+    resolve
     revoke set touch update upgrade void warn
 """
 # These say what a look at the server shows; there is nothing else to do with it than to read it.

@@ -69,10 +69,18 @@ def test_the_server_agrees_with_every_file(database: str) -> None:
     assert found == []
 
 
-def test_psql_runs_every_file_as_it_is(database: str) -> None:
+def test_psql_runs_every_file_as_it_is(database: str, database_owner: str) -> None:
     """AQ1: made-up values may be of no use (22xxx, 23xxx); no other error."""
-    failed = {name: error for name in NAMES if (error := psql(database, name))}
+    urls = {name: database_owner if sql_files.load(name).role else database for name in NAMES}
+    failed = {name: error for name in NAMES if (error := psql(urls[name], name))}
     assert failed == {}
+
+
+def test_what_needs_the_owner_is_refused_to_the_application(database: str) -> None:
+    """LI7: nothing that the role may do is marked so."""
+    marked = [name for name in NAMES if sql_files.load(name).role]
+    assert marked
+    assert [name for name in marked if "42501" not in psql(database, name)] == []
 
 
 def psql(url: str, name: str) -> str:

@@ -10,6 +10,7 @@ from persistence.db_errors import (
     RULES,
     DeadlinePassed,
     Mode,
+    OwnerNeeded,
     Trouble,
     refusal,
     trouble_of,
@@ -59,5 +60,6 @@ def test_a_refused_value_is_an_error_of_ours_or_a_bug(monkeypatch: pytest.Monkey
         monkeypatch.setattr(psycopg.errors.UniqueViolation, "diag", diag)
         assert refusal(violation) is error
     assert refusal(psycopg.errors.NumericValueOutOfRange()) is AmountOverflow
+    assert refusal(psycopg.errors.InsufficientPrivilege()) is OwnerNeeded
     assert refusal(psycopg.errors.DivisionByZero()) is None
     assert refusal(psycopg.DataError()) is None
