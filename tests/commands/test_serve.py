@@ -144,6 +144,16 @@ def test_the_first_start_makes_a_demo_that_works(served: Served) -> None:
     assert balance["posted_minor"] == 2500
 
 
+def test_a_worker_has_hashed_before_its_first_request(served: Served) -> None:
+    """A25: or its first log-in would take longer than the next, and tell an unknown address."""
+    demo = json.loads((served.var_dir / "demo.json").read_text())
+    conn = HTTPConnection("127.0.0.1", served.port, timeout=10)
+    conn.request("GET", "/metrics", headers={"Authorization": f"Bearer {demo['api_key']}"})
+    told = conn.getresponse().read()
+    conn.close()
+    assert b"strongroom_argon2_wait_seconds_count 1.0\n" in told
+
+
 def test_a_later_start_keeps_the_demo(served: Served) -> None:
     """Only its address follows the port."""
     before = json.loads((served.var_dir / "demo.json").read_text())
