@@ -45,11 +45,12 @@ class VarDir:
             ) from error
 
     def _make(self, directory: Path, mode: int) -> None:
-        if directory.is_dir():
-            return
-        directory.mkdir(parents=True)
-        directory.chmod(mode)
-        self.keep(directory)
+        """Make `directory` unless it is there: others who start at this moment make it too."""
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir()
+            directory.chmod(mode)
+            self.keep(directory)
 
     def _open_run(self) -> None:
         """Let the servers' account make its sockets in run/, and touch nothing else there."""
