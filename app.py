@@ -25,24 +25,33 @@ from services.checkpoints import SealKeys
 from services.credentials import Credentials
 from services.currencies import Currencies
 from services.cursors import Cursors
+from services.device_tokens import DeviceTokens
 from services.disputes import Disputes
+from services.emails import Emails
 from services.events import Events
 from services.health import Health, history
 from services.idempotency import Idempotency, IdempotencySettings
 from services.key_cancellation import KeyCancellation
 from services.ledger import Ledger
 from services.ledger_accounts import LedgerAccounts
+from services.one_time_tokens import OneTimeTokens
+from services.password_changes import PasswordChanges
+from services.password_proofs import PasswordProofs
 from services.passwords import passwords_of
 from services.payment_commands import PaymentCommands, PaymentSettings
 from services.payment_queries import PaymentQueries
 from services.payments import Payments
 from services.proofs import Proofs
 from services.rate_limits import POLICIES, RateLimits
+from services.refresh_tokens import RefreshTokens
 from services.refunds import Refunds
+from services.sessions import Sessions, SessionSettings
 from services.settings import Settings
+from services.sign_in import SignIn
 from services.signing_keys import SigningKeys, signing_keys_of
 from services.stripes import thread_stripe
 from services.tenants import Tenants
+from services.throttle import Throttle, ThrottleSettings
 from services.users import Users
 from services.webhook_calls import WebhookCalls
 from services.webhook_secrets import WebhookSecrets
@@ -87,6 +96,16 @@ def _services(config: Config) -> Services:
     access_tokens = _access_tokens(config, db, signing_keys)
     commands = _payment_commands(config, db, idempotency)
     payments = Payments(commands)
+    passwords = passwords_of(config, db)
+    throttle = _throttle(config, db, kv)
+    refresh_tokens = RefreshTokens(config.subkeys("refresh"))
+    one_time_tokens = OneTimeTokens(config.subkeys("one-time"))
+    devices = DeviceTokens(config.subkeys("device").values())
+    sessions = Sessions(
+        db, access_tokens, refresh_tokens, throttle, cursors, _session_settings(config)
+    )
+    password_proofs = PasswordProofs(db, passwords, throttle)
+    emails = Emails(db, password_proofs, throttle, one_time_tokens)
     return Services(
         config=config,
         db=db,
@@ -95,6 +114,7 @@ def _services(config: Config) -> Services:
         api_keys=api_keys,
         credentials=Credentials(db, api_keys, access_tokens),
         currencies=currencies,
+        emails=emails,
         events=Events(db, cursors),
         disputes=Disputes(commands),
         health=_health(config, probe, db, kv),
@@ -108,10 +128,24 @@ def _services(config: Config) -> Services:
             new_id=uuid7,
         ),
         ledger=Ledger(db, cursors, currencies, config.list_scan_rows),
-        passwords=passwords_of(config, db),
         ledger_accounts=LedgerAccounts(db, cursors, currencies, config.list_scan_rows),
+        password_changes=PasswordChanges(
+            db, passwords, password_proofs, sessions, emails, throttle, devices
+        ),
+        passwords=passwords,
         payment_queries=payment_queries,
         proofs=_proofs(config, db, cursors),
+        sessions=sessions,
+        sign_in=SignIn(
+            db,
+            passwords,
+            password_proofs,
+            sessions,
+            emails,
+            throttle,
+            devices,
+            must_verify=config.feature_email_verification_required,
+        ),
         signing_keys=signing_keys,
         payments=payments,
         refunds=Refunds(commands),
@@ -193,6 +227,26 @@ def _access_tokens(config: Config, db: Database, keys: SigningKeys) -> AccessTok
         fresh_s=config.fresh_auth_s,
     )
     return AccessTokens(db, keys, settings)
+
+
+def _throttle(config: Config, db: Database, kv: Kv) -> Throttle:
+    settings = ThrottleSettings(
+        ip_per_minute=config.login_ip_per_minute,
+        pair_limit=config.login_pair_limit,
+        account_limit=config.login_account_limit,
+    )
+    return Throttle(db, kv, settings, next(iter(config.subkeys("throttle").values())))
+
+
+def _session_settings(config: Config) -> SessionSettings:
+    return SessionSettings(
+        refresh=config.feature_refresh_tokens_enabled,
+        grace_s=config.refresh_grace_s,
+        idle_s=config.refresh_idle_s,
+        absolute_s=config.refresh_absolute_s,
+        per_user=config.max_sessions_per_user,
+        access_ttl_s=config.access_token_ttl_s,
+    )
 
 
 def _payment_commands(config: Config, db: Database, idempotency: Idempotency) -> PaymentCommands:

@@ -17,6 +17,7 @@ from commands.ledger_accounts import ledger_accounts
 from commands.migrate import migrate
 from commands.openapi import openapi
 from commands.proofs import verify_proof
+from commands.purge import auth_group
 from commands.replay import replay_ledger
 from commands.seals import ledger_redact, ledger_seal
 from commands.serve import serve_command
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 ALL = (
     api_keys,
+    auth_group,
     check_config,
     check_sql,
     currencies,

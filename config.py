@@ -94,6 +94,13 @@ def _redis_wait_ms(data: dict[str, Any]) -> int:
     return 250 if url and url.get_secret_value().startswith("rediss") else 50
 
 
+def _smtp_url(value: SecretStr) -> SecretStr:
+    url = urlsplit(value.get_secret_value())
+    if url.scheme not in {"smtp", "smtps"} or not url.hostname:
+        raise _refuse("not an SMTP URL")
+    return value
+
+
 def _master_keys(value: SecretStr) -> SecretStr:
     parse_master_keys(value.get_secret_value())
     return value
@@ -121,6 +128,7 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 MasterKeys = Annotated[SecretStr, AfterValidator(_master_keys)]
 SealKeyText = Annotated[SecretStr, AfterValidator(_seal_keys)]
 PublicKeyText = Annotated[str, AfterValidator(_public_keys)]
+SmtpUrl = Annotated[SecretStr, AfterValidator(_smtp_url)]
 Folder = Annotated[Path, BeforeValidator(_path)]
 
 
@@ -137,6 +145,10 @@ def _number(default: Any, low: int, high: int, text: str, shown: str = "") -> An
 
 def _rate(default: str, text: str) -> Any:
     return _setting(default, text, "like 600/minute or 10/5 minutes", pattern=RATE)
+
+
+def _mail_link_base(data: dict[str, Any]) -> str:
+    return str(data["public_url"])
 
 
 def cpus() -> int:
@@ -309,6 +321,9 @@ class Config(BaseSettings):
     )
     feature_argon2_enabled: Flag = _setting(True, "New password hashes are Argon2id.")
     feature_refresh_tokens_enabled: Flag = _setting(True, "Sessions have refresh tokens.")
+    feature_email_verification_required: Flag = _setting(
+        False, "Whoever registers proves the address before the first log-in."
+    )
     feature_jwks_enabled: Flag = _setting(True, "The keys of access tokens are published.")
     feature_breach_check_enabled: Flag = _setting(
         False, "New passwords are looked up in a list of leaks."
@@ -347,6 +362,52 @@ class Config(BaseSettings):
         "http:// or https:// URL that ends in /",
         pattern=r"^https?://[^?#\s@]+/$",
     )
+
+    # --- Log-in, sessions, mail -----------------------------------------------------------------
+    login_ip_per_minute: Number = _number(
+        30, 1, 100_000, "Failed log-ins of an address a minute, and its other public calls."
+    )
+    login_pair_limit: Number = _number(
+        10, 2, 1_000, "Attempts on an account from one address in 15 minutes."
+    )
+    login_account_limit: Number = _number(
+        100, 2, 100_000, "Attempts on an account from anywhere in a day before it slows down."
+    )
+    refresh_grace_s: Number = _number(
+        30, 0, 300, "How long a lost answer to a refresh may be asked for again."
+    )
+    refresh_idle_s: Number = _number(
+        1_209_600, 60, 31_536_000, "When an unused session ends; at most REFRESH_ABSOLUTE_S."
+    )
+    refresh_absolute_s: Number = _number(5_184_000, 60, 315_360_000, "When any session ends.")
+    max_sessions_per_user: Number = _number(
+        20, 1, 1_000, "Sessions of a user; beyond it the least recently used ends."
+    )
+    mailer: Literal["file", "smtp", "console"] = _setting(
+        "file", "How mail leaves; file: VAR_DIR/mail. Required in production."
+    )
+    smtp_url: SmtpUrl | None = _setting(
+        None,
+        "Mail server of MAILER=smtp: STARTTLS, or TLS from the start.",
+        "smtp:// or smtps:// URL",
+    )
+    mail_from: str = _setting(
+        "Strongroom <no-reply@localhost>",
+        "Sender of mails.",
+        "name <address> or address",
+        pattern=r"^([^<>\r\n@,]+ )?<?[^<>\s@,]+@[^<>\s@,]+>?$",
+    )
+    mail_link_base: str = _setting(
+        _mail_link_base,
+        "What links in mails begin with: your pages /verify-email and /reset-password.",
+        "http:// or https:// URL",
+        "PUBLIC_URL",
+        pattern=r"^https?://[^?#\s@]+$",
+    )
+    unverified_user_days: Number = _number(
+        7, 1, 3_650, "When who registered and never proved the address is erased."
+    )
+    audit_retention_days: Number = _number(400, 1, 36_500, "What `flask auth purge --audit` keeps.")
 
     # --- Payments and idempotency ---------------------------------------------------------------
     idempotency_key_required: Flag = _setting(True, "A POST that moves money needs a key.")
@@ -607,6 +668,8 @@ _ORDER = (
 _AT_MOST = (
     ("idempotency_wait_ms", "db_lock_timeout_ms"),
     ("redis_breaker_open_ms", "redis_breaker_open_max_ms"),
+    ("refresh_idle_s", "refresh_absolute_s"),
+    ("login_pair_limit", "login_account_limit"),
 )
 
 
@@ -619,6 +682,8 @@ def _rules(config: Config) -> Iterator[Fault]:
             yield Fault(low.upper(), "too long", f"at most {high.upper()}")
     if config.request_deadline_ms >= PROXY_READ_TIMEOUT_MS:
         yield Fault("REQUEST_DEADLINE_MS", "out of order", f"less than {PROXY_READ_TIMEOUT_MS}")
+    if config.mailer == "smtp" and config.smtp_url is None:
+        yield Fault("SMTP_URL", "required by MAILER=smtp", allowed("smtp_url"))
     if config.environment == "production":
         yield from _production_rules(config)
     yield from _bind_rules(config)
@@ -643,13 +708,15 @@ def _bind_rules(config: Config) -> Iterator[Fault]:
 def _production_rules(config: Config) -> Iterator[Fault]:
     if config.argon2_memory_kib * config.argon2_time_cost < ARGON2_LEAST_KIB:
         yield Fault("ARGON2_MEMORY_KIB", "weak", f"{ARGON2_LEAST_KIB} over ARGON2_TIME_COST")
-    for name in ("database_url", "auth_master_keys", "public_url", "allowed_hosts"):
+    for name in ("database_url", "auth_master_keys", "public_url", "allowed_hosts", "mailer"):
         if name not in config.model_fields_set:
             yield Fault(name.upper(), "required in production", allowed(name))
     for name in ("database_url", "migrate_database_url"):
         url = getattr(config, name)
         if url and not _database_is_safe(url.get_secret_value()):
             yield Fault(name.upper(), "unsafe", "sslmode=verify-full and sslrootcert, or local")
+    if config.feature_email_verification_required and config.mailer != "smtp":
+        yield Fault("MAILER", "FEATURE_EMAIL_VERIFICATION_REQUIRED needs mail that arrives", "smtp")
     if config.redis_url and not _redis_is_safe(config.redis_url.get_secret_value()):
         yield Fault("REDIS_URL", "unsafe", "rediss, unix://, a loopback address, or off")
 

@@ -82,6 +82,12 @@ class IdempotencyKeyInvalid(AppError):
     code, status, title = "idempotency_key_invalid", 400, "Invalid Idempotency-Key"
 
 
+class TokenInvalidOrExpired(AppError):
+    """This link was used, replaced, or is too old: ask for another."""
+
+    code, status, title = "token_invalid_or_expired", 400, "Link invalid or expired"
+
+
 # --- 401, 403, 404, 405: who, and where ---------------------------------------------------------
 
 
@@ -115,6 +121,30 @@ class SessionRevoked(AppError):
     code, status, title = "session_revoked", 401, "Session ended"
 
 
+class InvalidCredentials(AppError):
+    """E-mail or password is wrong."""
+
+    code, status, title = "invalid_credentials", 401, "Invalid credentials"
+
+
+class RefreshTokenInvalid(AppError):
+    """The refresh token is malformed, altered, or of no session."""
+
+    code, status, title = "refresh_token_invalid", 401, "Invalid refresh token"
+
+
+class RefreshTokenExpired(AppError):
+    """The session was not used for too long, or is too old: log in again."""
+
+    code, status, title = "refresh_token_expired", 401, "Refresh token expired"
+
+
+class RefreshTokenReused(AppError):
+    """This refresh token was replaced before: its session has been ended, log in again."""
+
+    code, status, title = "refresh_token_reused", 401, "Refresh token reused"
+
+
 class ScopeMissing(AppError):
     """The credential lacks the scope that this request needs."""
 
@@ -143,6 +173,24 @@ class TenantSuspended(AppError):
     """The tenant of this credential is suspended."""
 
     code, status, title = "tenant_suspended", 403, "Tenant suspended"
+
+
+class AccountDisabled(AppError):
+    """The password is right, and the account is disabled."""
+
+    code, status, title = "account_disabled", 403, "Account disabled"
+
+
+class EmailNotVerified(AppError):
+    """The password is right: confirm the e-mail address by the link that was mailed first."""
+
+    code, status, title = "email_not_verified", 403, "E-mail not verified"
+
+
+class RegistrationClosed(AppError):
+    """Nobody may register here by themselves."""
+
+    code, status, title = "registration_closed", 403, "Registration closed"
 
 
 class NotFound(AppError):
@@ -202,6 +250,12 @@ class DuplicateReference(AppError):
     """This reference was used before: see Location."""
 
     code, status, title = "duplicate_reference", 409, "Duplicate reference"
+
+
+class EmailTaken(AppError):
+    """A user of this tenant has this address already."""
+
+    code, status, title = "email_taken", 409, "E-mail taken"
 
 
 class AccountFrozen(AppError):
@@ -441,6 +495,7 @@ CONSTRAINTS: dict[str, type[AppError]] = {
     "payment_disputes_reference_key": DuplicateReference,
     "ledger_transactions_reference_key": DuplicateReference,
     "payments_user_fkey": UserNotFound,
+    "users_email_key": EmailTaken,
     "ledger_balances_counters_check": AmountOverflow,
 }
 

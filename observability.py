@@ -114,6 +114,11 @@ ledger_seal_stops_total = Counter(
 ledger_late_rows_total = Counter(
     "strongroom_ledger_late_rows_total", "Transactions that came behind the watermark"
 )
+auth_events_total = Counter(
+    "strongroom_auth_events_total",
+    "What became of log-ins, sessions and links",
+    ["event", "outcome"],
+)
 http_request_duration_seconds = Histogram(
     "strongroom_http_request_duration_seconds",
     "Requests by their time; its count is their number",
@@ -211,6 +216,13 @@ schema_version = Gauge(
     "The newest migration that is applied",
     multiprocess_mode="livemostrecent",
 )
+
+
+def count_auth(event: str, outcome: str = "ok") -> None:
+    """Count an event of the audit log; `outcome` is ok, failed or throttled."""
+    auth_events_total.labels(event, outcome).inc()
+
+
 METRICS_TYPE = CONTENT_TYPE_LATEST
 
 
@@ -235,7 +247,7 @@ LINE_MAX_CHARS = 16_384
 FRAMES_MAX = 20
 SECRET_NAMES = re.compile("password|secret|token|authorization|credential|cookie|dsn|api_key$")
 SECRET_VALUES = re.compile(
-    r"sr[kr]_[\w-]+"  # API keys, refresh tokens
+    r"sr[krod]_[\w.-]+"  # API keys, refresh, one-time and device tokens
     r"|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"  # access tokens
     r"|\$(?:argon2|2[abxy]\$)[^\s\"']+"  # password hashes
     r"|(?:postgres(?:ql)?|rediss?)[\w+]*://[^\s\"']+|password=\S+"  # DSNs

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from blueprints import (
+    auth,
     currencies,
     disputes,
     docs,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 ALL = (
+    auth.routes,
     payments.routes,
     events.routes,
     refunds.routes,

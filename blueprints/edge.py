@@ -81,6 +81,7 @@ class Operation:
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     cost: Literal["free", "usual", "heavy"]
+    body_max_bytes: int | None
     query_reader: reading.Query
     no_body: bytes
 
@@ -100,6 +101,7 @@ def operation(
     keyed: bool = False,
     switch: str | None = None,
     cost: Literal["free", "usual", "heavy"] = "usual",
+    body_max_bytes: int | None = None,
 ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
     """Declare a view `def view(call: Call, thing_id: UUID) -> Response`.
 
@@ -109,6 +111,7 @@ def operation(
     annotated UUID is an id: 404 unless it has 36 lower-case characters (AE6). `switch` is a
     setting: 404 feature_disabled while it is false.
     `cost`: `free` has no rate limit, `heavy` has a second one (batches, exports, proofs).
+    `body_max_bytes`: less than BODY_MAX_BYTES.
     """
 
     def declare(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -125,6 +128,7 @@ def operation(
             cost=cost,
             ids=tuple(name for name, kind in kinds if kind in {UUID, "UUID"}),
             texts=tuple(name for name, kind in kinds if kind in {str, "str"}),
+            body_max_bytes=body_max_bytes,
             query_reader=reading.Query(query or Empty),
             no_body=_no_body(body or Empty),
         )
@@ -267,7 +271,8 @@ def _read_content(
     call.query, wrong = op.query_reader.read(given)
     if environ["REQUEST_METHOD"] not in BODY_METHODS:
         return given, {}, tuple(wrong)
-    raw = reading.body(environ, held.config.body_max_bytes) or op.no_body
+    most = held.config.body_max_bytes
+    raw = reading.body(environ, min(op.body_max_bytes or most, most)) or op.no_body
     document = reading.document(raw)
     call.body, more = reading.parsed(op.body or Empty, raw, document)
     return given, document, (*wrong, *more)

@@ -123,7 +123,8 @@ def _headers(error: AppError) -> dict[str, str]:
     if error.status in {429, 503} or error.code in RETRY_AFTER_S or error.retryable:
         headers.setdefault("Retry-After", str(RETRY_AFTER_S.get(error.code, 1)))
     if error.status == 401:  # noqa: PLR2004
-        invalid = "" if error.code == "unauthenticated" else ', error="invalid_token"'
+        without = {"unauthenticated", "invalid_credentials"}  # No token was sent (RFC 6750, 3.1).
+        invalid = "" if error.code in without else ', error="invalid_token"'
         headers.setdefault("WWW-Authenticate", f'Bearer realm="strongroom"{invalid}')
     return headers
 

@@ -13,10 +13,11 @@ import click
 from commands.database import db_settings
 from commands.servers import running_stores
 from config import Config
+from errors import EmailTaken
 from persistence.db import Database
 from services.actors import GRANTABLE
 from services.api_keys import ApiKeys
-from services.users import EmailTaken, Users
+from services.users import Users
 
 if TYPE_CHECKING:
     from pathlib import Path

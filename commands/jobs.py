@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.database import opened_database
+from commands.mail import make_outbox
 from commands.seals import make_seals
 from commands.signals import stopped_by_signals
 from config import Config
 from observability import serve_metrics, set_up_logging
 from persistence.checks import broken_rows
-from services.job_catalogue import catalogue
+from services.auth_purge import AuthPurge
+from services.job_catalogue import AuthJobs, catalogue
 from services.jobs import Ask, Jobs, JobSettings, Outcome
 from services.payment_jobs import PaymentJobSettings
 from services.replay import RunBy
@@ -82,8 +84,12 @@ def _jobs(config: Config, db: Database, delivery: WebhookDelivery) -> Jobs:
         expiry_warning_s=config.expiry_warning_s, ledger=config.feature_ledger_enabled
     )
     seal = SealJob(db, make_seals(config, db)).work
-    keys = signing_keys_of(config, db)
-    jobs = catalogue(db, partial(broken_rows, db), by, seal, keys, delivery.work, payments)
+    auth = AuthJobs(
+        outbox=make_outbox(config, db),
+        purge=AuthPurge(db, config.unverified_user_days),
+        signing_keys=signing_keys_of(config, db),
+    )
+    jobs = catalogue(db, partial(broken_rows, db), by, seal, delivery.work, auth, payments)
     return Jobs(db, jobs, settings, f"{host}:{os.getpid()}")
 
 
@@ -157,7 +163,7 @@ def list_jobs(as_json: bool) -> None:
 @json_option
 def run_job(name: str, as_json: bool, **asked: Any) -> None:
     """Run a job now, due or not, paused or not."""
-    _run(name, Ask(**asked), as_json)
+    run_by_hand(name, Ask(**asked), as_json)
 
 
 @jobs_group.command("pause")
@@ -182,7 +188,7 @@ def resume(name: str) -> None:
 @json_option
 def idempotency_cleanup(as_json: bool, **asked: Any) -> None:
     """Delete idempotency keys that have expired (exit 4: stopped, rows are left)."""
-    _run("idempotency-cleanup", Ask(**asked), as_json)
+    run_by_hand("idempotency-cleanup", Ask(**asked), as_json)
 
 
 @click.command("ledger-catch-up")
@@ -194,10 +200,11 @@ def ledger_catch_up(as_json: bool, **asked: Any) -> None:
     """Post what payments did while the ledger was off (exit 3: some refused, listed)."""
     if not Config.load().feature_ledger_enabled:
         raise click.UsageError("FEATURE_LEDGER_ENABLED is false: switch the ledger on first.")
-    _run("ledger-catch-up", Ask(**asked), as_json)
+    run_by_hand("ledger-catch-up", Ask(**asked), as_json)
 
 
-def _run(name: str, ask: Ask, as_json: bool) -> None:
+def run_by_hand(name: str, ask: Ask, as_json: bool) -> None:
+    """Run a job now, say how it ended, and exit with its code."""
     with _opened() as jobs, stopped_by_signals() as stop:
         _named(jobs, name)
         outcome = jobs.run(name, ask, stop)

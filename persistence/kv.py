@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 
 VALUE_MAX_BYTES = 16_384
 PROBES_TO_CLOSE = 2
+# A fixed window that begins with its first call; the count and what is left of it, in ms.
+COUNT = (
+    b"local n=redis.call('INCR',KEYS[1]) local left=redis.call('PTTL',KEYS[1]) "
+    b"if left<0 then redis.call('PEXPIRE',KEYS[1],ARGV[1]) left=ARGV[1] end return n..':'..left"
+)
+GIVE_BACK = (
+    b"local n=tonumber(redis.call('GET',KEYS[1]) or 0) "
+    b"return n>0 and redis.call('DECR',KEYS[1]) or 0"
+)
 FAILURES = (redis_errors.RedisError, redis_errors.RedisClusterException, OSError)
 # A mark may be released by its owner only: another's, or the copy, stays.
 RELEASE = b"return redis.call('GET',KEYS[1])==ARGV[1] and redis.call('DEL',KEYS[1]) or 0"
@@ -135,6 +144,18 @@ class Kv:
     def release(self, key: str, token: bytes) -> None:
         """Take the mark away if it still is `token`."""
         self._one("release", (b"EVAL", RELEASE, 1, self._head + key, token))
+
+    def count(self, key: str, window_ms: int) -> tuple[int, int]:
+        """Count a call: how many stand in the window with it, and for how many ms it lasts."""
+        reply = self._one("count", (b"EVAL", COUNT, 1, self._head + key, window_ms))
+        if reply is None:
+            raise KvDown("error")
+        number, _, left_ms = reply.partition(b":")
+        return int(number), int(left_ms)
+
+    def give_back(self, key: str) -> None:
+        """Take one counted call back; a window that has passed stays passed."""
+        self._one("give_back", (b"EVAL", GIVE_BACK, 1, self._head + key))
 
     def script_command(self, digest: bytes, keys: tuple[str, ...], *arguments: int) -> Command:
         """Return a call of a script that `script` has made known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from persistence.statements import statement
@@ -11,7 +12,19 @@ if TYPE_CHECKING:
 
     from persistence.db import Conn
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Where a request came from, as sessions and audit rows keep it. `user_agent`: 256 at most."""
+
+    address: str | None
+    user_agent: str | None
+    request_id: str
+
+
 RECORD = statement("audit/record")
+DELETE_OLD = statement("audit/delete_old")
+COUNT_OLD = statement("audit/count_old", int)
 
 
 def record(
@@ -38,3 +51,13 @@ def record(
         address=address,
         request_id=request_id,
     )
+
+
+def delete_old(conn: Conn, *, tenant_id: str | None, days: int, batch: int) -> int:
+    """Delete at most `batch` rows older than `days`, as the owner; `tenant_id` None: of all."""
+    return DELETE_OLD.count(conn, tenant_id=tenant_id, days=days, batch=batch)
+
+
+def count_old(conn: Conn, *, tenant_id: str | None, days: int) -> int:
+    """How many rows are older than `days`."""
+    return COUNT_OLD.one(conn, tenant_id=tenant_id, days=days)

@@ -14,19 +14,23 @@ if TYPE_CHECKING:
     from services.credentials import Credentials
     from services.currencies import Currencies
     from services.disputes import Disputes
+    from services.emails import Emails
     from services.events import Events
     from services.health import Health
     from services.idempotency import Idempotency
     from services.key_cancellation import KeyCancellation
     from services.ledger import Ledger
     from services.ledger_accounts import LedgerAccounts
+    from services.password_changes import PasswordChanges
     from services.passwords import Passwords
     from services.payment_queries import PaymentQueries
     from services.payments import Payments
     from services.proofs import Proofs
     from services.rate_limits import RateLimits
     from services.refunds import Refunds
+    from services.sessions import Sessions
     from services.settings import Settings
+    from services.sign_in import SignIn
     from services.signing_keys import SigningKeys
     from services.tenants import Tenants
     from services.users import Users
@@ -44,17 +48,21 @@ class Services:
     api_keys: ApiKeys
     credentials: Credentials
     currencies: Currencies
+    emails: Emails
     events: Events
     disputes: Disputes
     health: Health
     idempotency: Idempotency
     key_cancellation: KeyCancellation
     ledger: Ledger
+    password_changes: PasswordChanges
     passwords: Passwords
     ledger_accounts: LedgerAccounts
     payment_queries: PaymentQueries
     payments: Payments
     proofs: Proofs
+    sessions: Sessions
+    sign_in: SignIn
     signing_keys: SigningKeys
     refunds: Refunds
     rate_limits: RateLimits

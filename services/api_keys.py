@@ -146,6 +146,13 @@ class ApiKeys:
         with self._db.read() as conn:
             return api_keys.list_by_tenant(conn, tenant_id=tenant_id)
 
+    def get(self, tenant_id: str, key_id: str) -> KeyRow:
+        """Return a key as it may be shown; NotFound."""
+        found = [row for row in self.list_by_tenant(tenant_id) if row.id == key_id]
+        if not found:
+            raise NotFound("The tenant has no such API key.")
+        return found[0]
+
     def revoke(
         self, tenant_id: str, key_id: str, subject: str, reason: str | None = None
     ) -> KeyRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from persistence.db import Database
+    from services.auth_purge import AuthPurge
     from services.jobs import Run
+    from services.mail_outbox import MailOutbox
     from services.replay import RunBy
     from services.signing_keys import SigningKeys
 
@@ -27,13 +30,22 @@ DAY_MS = 24 * HOUR_MS
 SIGNING_KEY_OLD_S = 90 * 86_400
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthJobs:
+    """What mail, log-ins and keys need of their own."""
+
+    outbox: MailOutbox
+    purge: AuthPurge
+    signing_keys: SigningKeys
+
+
 def catalogue(
     db: Database,
     look: Callable[[], Iterator[tuple[str, int]]],
     by: RunBy,
     seal: Callable[[Run], Iterator[int]],
-    signing_keys: SigningKeys,
     deliver: Callable[[Run], Iterator[int]],
+    auth: AuthJobs,
     payments: PaymentJobSettings = PaymentJobSettings(),  # noqa: B008  # Frozen.
 ) -> tuple[Job, ...]:
     """Return all jobs.
@@ -51,6 +63,8 @@ def catalogue(
         Job(name="ledger-seal", every_ms=SECOND_MS, work=seal),
         Job(name="fan-out-webhooks", every_ms=SECOND_MS, work=partial(fan_out, db)),
         Job(name="deliver-webhooks", every_ms=SECOND_MS, work=deliver),
+        Job(name="auth-purge", every_ms=HOUR_MS, work=auth.purge.work),
+        Job(name="send-mail", every_ms=SECOND_MS, work=auth.outbox.send_due),
         Job(
             name="check-invariants",
             every_ms=HOUR_MS,
@@ -66,7 +80,7 @@ def catalogue(
         Job(
             name="rotate-signing-keys",
             every_ms=DAY_MS,
-            work=partial(rotate_signing_keys, db, signing_keys),
+            work=partial(rotate_signing_keys, db, auth.signing_keys),
         ),
     )
 

@@ -9,13 +9,14 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from errors import AppError, LastOperator, NotFound, ValidationFailed
+from errors import EmailTaken, LastOperator, NotFound, ValidationFailed
 from observability import current
 from repos import tenants, users
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from errors import AppError
     from persistence.db import Database
     from repos.users import ChangedUserRow, HashCountRow, UserRow
     from services.passwords import NewHash
@@ -26,13 +27,7 @@ NO_SUCH_USER = "The tenant has no such user."
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-class EmailTaken(AppError):
-    """A user of this tenant has this address already."""
-
-    code, status, title = "email_taken", 409, "E-mail taken"
-
-
-def normalise_email(email: str) -> str:
+def normalise_email(email: str, pointer: str = "/email") -> str:
     """Return the form by which addresses are compared, at most 254 bytes of UTF-8.
 
     NFC; the domain as lower-case A-labels (IDNA 2003, the standard library's); the local part
@@ -50,7 +45,7 @@ def normalise_email(email: str) -> str:
         raise ValidationFailed(
             errors=(
                 {
-                    "pointer": "/email",
+                    "pointer": pointer,
                     "code": "email_invalid",
                     "detail": f"Not an e-mail address of at most {EMAIL_MAX} bytes.",
                 },

@@ -545,6 +545,7 @@ CREATE TABLE public.login_throttle (
     window_start timestamp with time zone DEFAULT now() NOT NULL,
     attempts integer NOT NULL,
     blocked_until timestamp with time zone,
+    refused integer DEFAULT 0 NOT NULL,
     CONSTRAINT login_throttle_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT login_throttle_bucket_check CHECK ((bucket = ANY (ARRAY['ip'::text, 'session'::text, 'pair'::text, 'account'::text, 'device'::text, 'mail'::text]))),
     CONSTRAINT login_throttle_key_check CHECK ((octet_length(key) = 32))

@@ -28,6 +28,7 @@ import observability
 from persistence.embedded import EmbeddedServers, EmbeddedSettings
 from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE, SUPERUSER, make_roles
 from persistence.migrator import MigrationSettings, apply_all
+from tests.clients import People
 from tests.world import World
 
 if TYPE_CHECKING:
@@ -380,3 +381,11 @@ def lapse(owner: Callable[..., None]) -> Callable[[str], None]:
         )
 
     return run
+
+
+@pytest.fixture
+def people(database: str, tmp_path: Path) -> Iterator[People]:
+    """The service as people use it, without Redis; hashing is as cheap as the settings allow."""
+    made = People(database, tmp_path)
+    yield made
+    made.close()

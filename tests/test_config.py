@@ -27,6 +27,7 @@ PRODUCTION = {
     "AUTH_MASTER_KEYS": f"a:{KEY}",
     "PUBLIC_URL": "https://pay.example",
     "ALLOWED_HOSTS": "pay.example",
+    "MAILER": "file",
 }
 
 
@@ -68,6 +69,7 @@ def test_flags_start_as_the_specification_says() -> None:
         "FEATURE_REFRESH_TOKENS_ENABLED": True,
         "FEATURE_JWKS_ENABLED": True,
         "FEATURE_BREACH_CHECK_ENABLED": False,
+        "FEATURE_EMAIL_VERIFICATION_REQUIRED": False,
     }
 
 
@@ -288,6 +290,7 @@ def test_every_secret_and_url_has_a_twin() -> None:
         "MIGRATE_DATABASE_URL",
         "PUBLIC_URL",
         "REDIS_URL",
+        "SMTP_URL",
     }
     assert not is_secret("public_url")
 
@@ -363,7 +366,48 @@ def test_production_needs_what_development_makes() -> None:
         "AUTH_MASTER_KEYS",
         "PUBLIC_URL",
         "ALLOWED_HOSTS",
+        "MAILER",
     }
+
+
+def test_production_verifies_addresses_by_mail_that_arrives() -> None:
+    """A50: FEATURE_EMAIL_VERIFICATION_REQUIRED needs smtp there, and smtp needs its server."""
+    wanted = {**PRODUCTION, "FEATURE_EMAIL_VERIFICATION_REQUIRED": "true"}
+    assert names(wanted) == {"MAILER"}
+    assert names({**wanted, "MAILER": "smtp"}) == {"SMTP_URL"}
+    assert names({**wanted, "MAILER": "smtp", "SMTP_URL": "smtps://u:p@mail"}) == set()
+
+
+@pytest.mark.parametrize("url", ["http://mail", "smtp:", "mail.example.org:25", "smtp://"])
+def test_an_smtp_url_names_its_server(url: str) -> None:
+    assert names({"SMTP_URL": url}) == {"SMTP_URL"}
+
+
+@pytest.mark.parametrize(
+    ("sender", "is_one"),
+    [
+        ("no-reply@example.org", True),
+        ("Our Shop <no-reply@example.org>", True),
+        ("a@b\nBcc: c@d", False),
+        ("a@b, c@d", False),
+        ("nobody", False),
+    ],
+)
+def test_a_sender_is_one_address(sender: str, *, is_one: bool) -> None:
+    """A51: no other header and no second address."""
+    assert names({"MAIL_FROM": sender}) == (set() if is_one else {"MAIL_FROM"})
+
+
+def test_links_lead_to_the_service_unless_told() -> None:
+    """A51: never to the Host header."""
+    assert Config.load(PRODUCTION).mail_link_base == "https://pay.example"
+    base = "https://shop.example/account"
+    assert Config.load({**PRODUCTION, "MAIL_LINK_BASE": base}).mail_link_base == base
+
+
+def test_a_session_is_not_idle_for_longer_than_it_lives() -> None:
+    """A34."""
+    assert names({"REFRESH_IDLE_S": "100", "REFRESH_ABSOLUTE_S": "99"}) == {"REFRESH_IDLE_S"}
 
 
 def test_production_runs_without_redis_unless_told() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.seals import Seals
+
+NOBODYS = UUID("0198c2a4-7a3c-7e0e-8d5c-4b7d8f1a2b3c")
 
 
 @pytest.fixture
@@ -93,8 +95,8 @@ def test_checkpoints_lead_from_one_to_the_next(world: World, seals: Seals) -> No
         ("/v1/ledger/consistency", 422, "validation_failed"),
         ("/v1/ledger/consistency?from=1", 404, "not_found"),
         ("/v1/ledger/consistency?from_=1", 422, "validation_failed"),
-        (f"/v1/ledger/transactions/{uuid4()}/proof", 404, "not_found"),
-        (f"/v1/ledger/transactions/{uuid4()}/receipt", 404, "not_found"),
+        (f"/v1/ledger/transactions/{NOBODYS}/proof", 404, "not_found"),
+        (f"/v1/ledger/transactions/{NOBODYS}/receipt", 404, "not_found"),
         ("/v1/ledger/transactions/x/proof", 404, "not_found"),
     ],
 )

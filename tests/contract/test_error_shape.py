@@ -115,10 +115,16 @@ def test_200_bad_bodies_per_route_are_refused_and_change_nothing(world: World) -
         path = rule.rule.replace("<payment_id>", payment_id).replace("<dispute_id>", dispute_id)
         path = path.replace("<endpoint_id>", str(endpoint.id))
         wrong = [one for one in bodies(schema, known, world.user_id) if not _fits(one, check)]
+        headers = _credential(world, op)
         for body in random.Random(5).sample(wrong, 200):
-            found = refused(_send(world, path, method, body), world)
+            found = refused(_send(world, path, method, body, headers), world)
             assert found["code"] in {"invalid_json", "validation_failed"}, (body[:200], found)
     assert _written(world) == before
+
+
+def _credential(world: World, op: Any) -> dict[str, str]:
+    """Return what a route wants that an API key does not have: the session of a user."""
+    return world.new_session().headers if op.policy.kind == "users" else {}
 
 
 def _send(
@@ -219,8 +225,21 @@ def test_too_large_a_body_is_413_on_every_write(world: World) -> None:
     """AE7."""
     for rule, method, op in operations(world.app):
         if method == "POST" and op.policy.kind != "public":
-            answer = _send(world, path_of(rule), method, b" " * 65_537)
+            headers = _credential(world, op)
+            answer = _send(world, path_of(rule), method, b" " * 65_537, headers)
             assert refused(answer, world)["code"] == "body_too_large"
+
+
+def test_a_body_of_credentials_is_small(world: World) -> None:
+    """AE7: 4096 bytes, then 413; nothing of it is read."""
+    found = [op for _, _, op in operations(world.app) if op.body_max_bytes]
+    assert {op.body_max_bytes for op in found} == {4096}
+    for rule, method, op in operations(world.app):
+        if op.body_max_bytes:
+            headers = _credential(world, op)
+            answer = _send(world, path_of(rule), method, b" " * 4097, headers)
+            assert refused(answer, world)["code"] == "body_too_large"
+            assert _send(world, path_of(rule), method, b" " * 4096, headers).status_code == 400
 
 
 def test_revoked_key_is_401(world: World) -> None:

@@ -22,10 +22,10 @@ NO_SERVICE_OF_ITS_NAME = {
     "ops",  # What health and `flask check-config --db` ask the server about itself.
 }
 VERBS = """
-    authenticate authorize begin cancel capture change check claim count create delete end erase
-    expire explain finish get import list lock open post queue read record redact register renew
-    resolve
-    revoke set touch update upgrade void warn
+    authenticate authorize begin cancel capture change check claim clear count create delete end
+    erase expire explain finish get give import list lock open post queue read reauthenticate
+    record redact register renew request reset resolve revoke set touch update upgrade verify
+    void warn
 """
 # These say what a look at the server shows; there is nothing else to do with it than to read it.
 WITHOUT_A_VERB = {"ops/event_epoch", "ops/facts", "ops/server_settings"}

@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     from tests.world import World
 
 # Codes that no route answers with yet: they come with operators' routes.
-NOT_YET = {
-    "auth_busy",
-    "last_operator",
-    "reauthentication_required",
-    "weak_password",
-}
+NOT_YET = {"last_operator", "reauthentication_required"}
 # Every path answers these, and no operation does.
 OF_NO_OPERATION = {
     "method_not_allowed",

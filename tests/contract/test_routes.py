@@ -10,6 +10,7 @@ from flask import Flask
 
 import blueprints
 from blueprints.openapi import operations
+from errors import RateLimited
 from services.actors import GRANTABLE, SCOPES
 
 if TYPE_CHECKING:
@@ -21,6 +22,17 @@ NOTHING = "00000000-0000-7000-8000-000000000000"
 # Section 2 of the auth page: who may use what. The longest prefix decides.
 PUBLIC = {"/livez", "/readyz", "/healthz", "/metrics", "/openapi.json", "/docs", "/problems/<code>"}
 WELL_KNOWN = re.compile(r"(/t/<tenant>)?/\.well-known/[a-z.-]+")
+# Users' own things: these are public and throttled, /me is anybody's, the others are users'.
+OF_NOBODY_YET = {
+    "/v1/auth/register",
+    "/v1/auth/login",
+    "/v1/auth/refresh",
+    "/v1/auth/logout",
+    "/v1/auth/password/forgot",
+    "/v1/auth/password/reset",
+    "/v1/auth/email/verify",
+    "/v1/auth/email/verify/resend",
+}
 SCOPES_OF = {
     "/v1/payments": "payments:",
     "/v1/captures": "payments:",
@@ -61,6 +73,11 @@ def test_every_route_has_the_policy_of_its_prefix(app: Flask) -> None:
     for rule, _, op in operations(app):
         if rule.rule in PUBLIC or WELL_KNOWN.fullmatch(rule.rule):
             assert op.policy.kind == "public"
+            continue
+        if rule.rule.startswith("/v1/auth/"):
+            of_users = "any" if rule.rule == "/v1/auth/me" else "users"
+            assert op.policy.kind == ("public" if rule.rule in OF_NOBODY_YET else of_users)
+            assert op.policy.kind != "public" or RateLimited in op.errors
             continue
         prefix = next(each for each in SCOPES_OF if rule.rule.startswith(each))
         assert op.policy.kind == "scope"

@@ -110,6 +110,28 @@ def test_a_script_is_sent_whole_only_where_the_server_lost_it(kv: Kv, valkey: Ow
     assert valkey.ask("INFO", "commandstats")["cmdstat_evalsha"]["calls"] == 4
 
 
+def test_calls_are_counted_within_a_window(kv: Kv, valkey: OwnValkey) -> None:
+    """OK8: the first call sets the end, later ones leave it; what is given back counts no more."""
+    assert kv.count("rl:{t/u}:ip", 60_000) == (1, 60_000)
+    number, left_ms = kv.count("rl:{t/u}:ip", 60_000)
+    assert (number, 0 < left_ms <= 60_000) == (2, True)
+    kv.give_back("rl:{t/u}:ip")
+    assert kv.count("rl:{t/u}:ip", 60_000)[0] == 2
+    kv.give_back("rl:{t/nobody}:ip")
+    assert kv.count("rl:{t/nobody}:ip", 60_000)[0] == 1
+    assert valkey.ask("KEYS", "*rl:*") != []
+
+
+def test_a_count_of_a_wrong_type_is_no_count(kv: Kv, valkey: OwnValkey) -> None:
+    """KvDown: the database counts instead."""
+    kv.count("rl:{t/u}:ip", 60_000)
+    (key,) = valkey.ask("KEYS", "*rl:*")
+    valkey.ask("DEL", key)
+    valkey.ask("LPUSH", key, "x")
+    with pytest.raises(KvDown):
+        kv.count("rl:{t/u}:ip", 60_000)
+
+
 def test_every_key_has_a_ttl(kv: Kv, valkey: OwnValkey) -> None:
     """OK8: the mark in milliseconds, the copy in seconds."""
     kv.claim(KEY, b"mine", 60_000)

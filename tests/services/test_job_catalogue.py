@@ -16,6 +16,7 @@ from services.replay import RunBy
 from services.sealed_keys import SealedKeys
 from services.signing_keys import SigningKeys, SigningSettings
 from tests.book import TENANT, Book
+from tests.clients import auth_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,7 +64,7 @@ def keys_of(db: Database) -> SigningKeys:
 
 
 def cleaner(db: Database) -> Jobs:
-    jobs = catalogue(db, lambda: iter([]), BY, nothing, keys_of(db), nothing)
+    jobs = catalogue(db, lambda: iter([]), BY, nothing, nothing, auth_jobs(db))
     return Jobs(db, jobs, JobSettings(), "here:1")
 
 
@@ -119,7 +120,7 @@ def test_a_key_that_is_being_taken_over_is_left_alone(
 
 
 def checking(db: Database, root: Path) -> Jobs:
-    jobs = catalogue(db, lambda: broken_rows(db, root), BY, nothing, keys_of(db), nothing)
+    jobs = catalogue(db, lambda: broken_rows(db, root), BY, nothing, nothing, auth_jobs(db))
     return Jobs(db, jobs, JobSettings(), "here:1")
 
 

@@ -13,6 +13,7 @@ from services.job_catalogue import catalogue
 from services.jobs import Ask, Jobs, JobSettings, Outcome
 from services.payment_jobs import PAGE_MAX, PaymentJobSettings
 from services.replay import RunBy
+from tests.clients import auth_jobs
 from tests.services.test_payments import balances
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def run(world: World, job: str, ask: Ask | None = None, **settings: Any) -> Outc
             lambda: iter(()),
             BY,
             nothing,
-            world.services.signing_keys,
             nothing,
+            auth_jobs(world.services.db),
             made,
         ),
         JobSettings(),

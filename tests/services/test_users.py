@@ -8,11 +8,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from errors import LastOperator, NotFound, ValidationFailed
+from errors import EmailTaken, LastOperator, NotFound, ValidationFailed
 from persistence.db import Database, DbSettings
 from services.passwords import NewHash
 from services.tenants import Tenants
-from services.users import EmailTaken, Users, normalise_email
+from services.users import Users, normalise_email
 from tests.people import store_hash, store_session
 
 if TYPE_CHECKING:

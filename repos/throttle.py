@@ -1,0 +1,54 @@
+"""Buckets that count attempts: made, given back, cleared, forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from persistence.statements import statement
+
+if TYPE_CHECKING:
+    from persistence.db import Conn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketKeys:
+    """Which throttle rows a proven password clears; a device that is none has a key of no row."""
+
+    pair_key: bytes
+    device_key: bytes
+    account_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountRow:
+    """How many calls stand in the window, and for how many seconds it still lasts."""
+
+    attempts: int
+    left_s: int
+
+
+COUNT = statement("throttle/count", CountRow)
+GIVE_BACK = statement("throttle/give_back")
+CLEAR = statement("throttle/clear")
+DELETE_OLD = statement("throttle/delete_old")
+
+
+def count(conn: Conn, *, tenant_id: str, bucket: str, key: bytes, window_s: int) -> CountRow:
+    """Count one call in a fixed window."""
+    return COUNT.one(conn, tenant_id=tenant_id, bucket=bucket, key=key, window_s=window_s)
+
+
+def give_back(conn: Conn, *, tenant_id: str, bucket: str, key: bytes) -> int:
+    """Take one counted attempt back."""
+    return GIVE_BACK.count(conn, tenant_id=tenant_id, bucket=bucket, key=key)
+
+
+def clear(conn: Conn, buckets: BucketKeys, *, tenant_id: str) -> int:
+    """Forget the attempts on an account."""
+    return CLEAR.count(conn, **asdict(buckets), tenant_id=tenant_id)
+
+
+def delete_old(conn: Conn, *, tenant_id: str | None, batch: int) -> int:
+    """Delete at most `batch` windows that have passed, of all tenants if None; how many went."""
+    return DELETE_OLD.count(conn, tenant_id=tenant_id, batch=batch)
