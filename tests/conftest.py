@@ -1,4 +1,4 @@
-"""Real servers for every test that asks: one PostgreSQL and one Valkey a run, a database a test.
+"""Real servers for every test that asks: PostgreSQL and Valkey a process, a database a test.
 
 A test names what it needs: `database` (URL of a migrated clone, as the application's role),
 `database_owner`, `empty_database`, `kv_url`, `own_servers`. Rules AT1, AT2, AT3, AT7.
@@ -12,12 +12,14 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
 import psycopg
 import pytest
 import redis
@@ -38,9 +40,17 @@ ROOT = Path(__file__).resolve().parent.parent
 PG_MAJOR = int(os.environ.get("TEST_PG_MAJOR", "18"))
 # Durability is not what these databases are for, and a suite makes hundreds of them. Tests of
 # faults ask for `own_servers`, which keep every promise.
-MEMORY = Path("/dev/shm")  # noqa: S108 - holds what tests make up.
-MEMORY_NEEDED_BYTES = 4 * 1024**3
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+def _folder(memory: Path, needed_bytes: int) -> Path:
+    """Return where servers live: a database is made in memory in a fifth of the time."""
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > needed_bytes
+    root = memory if has_room else Path(tempfile.gettempdir())
+    return root / f"strongroom-tests-{os.geteuid()}"
+
+
+SERVERS = _folder(Path("/dev/shm"), 4 * 1024**3)  # noqa: S108 - holds what tests make up.
 
 os.environ.setdefault("FLASK_SKIP_DOTENV", "1")
 os.environ.setdefault("FEATURE_LEDGER_ENABLED", "true")
@@ -54,6 +64,8 @@ os.environ.setdefault("EMBEDDED_PG_MAJOR", str(PG_MAJOR))
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "database: set by itself on what runs on 16 too (AT9)")
     _refuse_outside_sockets()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _stop_leftovers()
 
 
 def _refuse_outside_sockets() -> None:
@@ -120,17 +132,14 @@ class PostgresServer:
         return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
 
 
-def _shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.getbasetemp()
-    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-
-
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
-    """Embedded servers of this run, shared by its xdist workers: the last to end stops them."""
-    shared = _shared_directory(tmp_path_factory)
-    directory = _servers_directory(shared)
-    _stop_leftovers(shared, directory)
+def servers() -> Iterator[EmbeddedServers]:
+    """Embedded servers of this process alone.
+
+    What runs on a server holds back what is final on it, in every database: xdist's workers
+    would wait for each other's transactions.
+    """
+    directory = SERVERS / str(os.getpid())
     settings = EmbeddedSettings(
         directory,
         pg_major=PG_MAJOR,
@@ -144,22 +153,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer
         shutil.rmtree(directory)
 
 
-def _servers_directory(shared: Path) -> Path:
-    """Return where this run's servers live: in memory a database is made in a fifth of the time.
-
-    On the disk where memory is short. Servers that tests kill and start again are always there.
-    """
-    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_NEEDED_BYTES:
-        return shared / "servers"
-    return MEMORY / f"strongroom-{os.geteuid()}" / hashlib.sha256(bytes(shared)).hexdigest()[:12]
-
-
-def _stop_leftovers(shared: Path, directory: Path) -> None:
-    """Stop the servers of earlier runs that were killed; those still in use are left alone."""
-    in_memory = (MEMORY / f"strongroom-{os.geteuid()}").glob("*/run")
-    for run in [*shared.parent.glob("pytest-[0-9]*/servers/run"), *in_memory]:
-        if run.parent != directory and EmbeddedServers(EmbeddedSettings(run.parent)).reset():
-            shutil.rmtree(run.parent)
+def _stop_leftovers() -> None:
+    """Stop the servers of processes that were killed."""
+    for left in SERVERS.glob("[0-9]*"):
+        if not psutil.pid_exists(int(left.name)):
+            EmbeddedServers(EmbeddedSettings(left)).reset()
+            shutil.rmtree(left)
 
 
 @pytest.fixture(scope="session")
