@@ -105,14 +105,14 @@ class People(World):
         """Tell whether the access token of a session is served."""
         return self.me(tokens["access_token"]).status_code == 200
 
-    def change(self, query: str, *params: Any) -> None:
+    def change(self, query: str, *params: Any, **named: Any) -> None:
         """Change the database itself, as time, an operator or a thief would."""
         import psycopg  # noqa: PLC0415  # Most tests speak HTTP only.
 
         url = self.services.config.database_url
         assert url is not None
         with psycopg.connect(url.get_secret_value(), autocommit=True) as conn:
-            conn.execute(query.encode(), params)
+            conn.execute(query.encode(), named or params)
 
     # --- Mail and what is left ------------------------------------------------------------------
 

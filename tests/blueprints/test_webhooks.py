@@ -12,6 +12,7 @@ from services.job_catalogue import catalogue
 from services.jobs import Ask, Jobs, JobSettings
 from services.webhook_messages import EVENT_TYPES
 from services.webhooks import ENDPOINTS_MAX
+from tests.clients import auth_jobs
 from tests.receivers import Authority, Receiver, receiving
 from tests.world import World
 
@@ -264,7 +265,7 @@ def near(
 def fan_out(world: World) -> None:
     """Make deliveries, and send none."""
     db = world.services.db
-    jobs = catalogue(db, lambda: iter(()), None, None, None, None)  # type: ignore[arg-type]
+    jobs = catalogue(db, lambda: iter(()), None, None, None, auth_jobs(db))  # type: ignore[arg-type]
     assert Jobs(db, jobs, JobSettings(), "here:1").run("fan-out-webhooks", Ask()) is not None
 
 

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from commands.jobs import idempotency_cleanup, jobs_group, ledger_catch_up, worker
 from persistence.embedded_process import wait_until
 from services.job_catalogue import catalogue
+from tests.clients import auth_jobs
 from tests.faults.service import free_port
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from click import Command
 
 # Those of this release, by name.
+NONE: Any = None
 JOBS = sorted(
-    job.name
-    for job in catalogue(None, lambda: iter(()), None, None, None, None)  # type: ignore[arg-type]
+    job.name for job in catalogue(NONE, lambda: iter(()), NONE, NONE, NONE, auth_jobs(NONE))
 )
 EXPIRED = """
     INSERT INTO idempotency_keys (tenant_id, scope, key, operation, fingerprint,

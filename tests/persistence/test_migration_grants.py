@@ -58,6 +58,7 @@ def test_only_what_passes_may_be_deleted(database_owner: str) -> None:
         "mail_outbox",
         "one_time_tokens",
         "refresh_tokens",
+        "settings",
     }
     assert set().union(*found.values()) == {"SELECT", "INSERT", "UPDATE", "DELETE"}
 

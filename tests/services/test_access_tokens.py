@@ -210,9 +210,12 @@ ENDINGS = [
     ("auth_sessions SET revoked_at = now(), revoked_reason = 'logout'", "session"),
     ("auth_sessions SET idle_expires_at = now()", "session"),
     ("auth_sessions SET absolute_expires_at = now()", "session"),
-    ("users SET session_epoch = session_epoch + 1", "user"),
+    ("users SET session_epoch = session_epoch + 1, version = version + 1", "user"),
     ("users SET status = 'disabled'", "user"),
-    ("users SET status = 'deleted', email = NULL, email_norm = NULL", "user"),
+    (
+        "users SET status = 'deleted', email = NULL, email_norm = NULL, email_verified_at = NULL",
+        "user",
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from persistence.db import Database, DbSettings
+from persistence.db_errors import OwnerNeeded
 from services.auth_purge import purge_audit
 from services.jobs import Ask
 from tests.clients import People, new_email
@@ -135,7 +136,7 @@ def test_only_the_owner_ends_audit_rows(people: People, database_owner: str) -> 
     with psycopg.connect(database_owner) as conn:
         conn.execute("UPDATE audit_log SET at = now() - interval '401 days' WHERE event = 'login'")
     rows = count(people, "audit_log")
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with pytest.raises(OwnerNeeded):
         purge_audit(people.services.db, None, 400, 10, dry_run=False)
     db = Database(database_owner, DbSettings())
     given: list[Any] = [db, None, 400, 10]

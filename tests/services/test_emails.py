@@ -55,7 +55,7 @@ def test_a_link_proves_an_address_once(people: People) -> None:
     "change",
     [
         "UPDATE one_time_tokens SET expires_at = now()",
-        "UPDATE users SET session_epoch = session_epoch + 1",
+        "UPDATE users SET session_epoch = session_epoch + 1, version = version + 1",
         "UPDATE users SET status = 'disabled'",
         "UPDATE tenants SET status = 'suspended'",
         "DELETE FROM one_time_tokens",

@@ -94,7 +94,7 @@ def test_an_address_that_is_refused_for_good_is_given_up(people: People) -> None
     [
         "UPDATE one_time_tokens SET expires_at = now()",
         "UPDATE one_time_tokens SET consumed_at = now()",
-        "UPDATE users SET session_epoch = session_epoch + 1",
+        "UPDATE users SET session_epoch = session_epoch + 1, version = version + 1",
         "UPDATE users SET status = 'disabled'",
         "UPDATE one_time_tokens SET master_key_id = 'gone'",
     ],

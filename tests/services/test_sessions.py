@@ -148,9 +148,12 @@ def test_the_absolute_expiry_never_moves(people: People) -> None:
 @pytest.mark.parametrize(
     "ending",
     [
-        "UPDATE users SET status = 'disabled', session_epoch = session_epoch + 1 WHERE id = %s",
+        (
+            "UPDATE users SET status = 'disabled', session_epoch = session_epoch + 1,"
+            " version = version + 1 WHERE id = %s"
+        ),
         "UPDATE users SET status = 'disabled' WHERE id = %s",
-        "UPDATE users SET session_epoch = session_epoch + 1 WHERE id = %s",
+        "UPDATE users SET session_epoch = session_epoch + 1, version = version + 1 WHERE id = %s",
         "UPDATE tenants SET status = 'suspended' WHERE tenant_id = 'default' AND %s <> ''",
     ],
 )
@@ -421,8 +424,8 @@ def test_a_password_of_yesterday_opens_nothing_today(people: People) -> None:
     """A4: the epoch that was read before the verification guards the session."""
     email = new_email()
     tokens = people.signed_up(email)
-    people.change("UPDATE users SET session_epoch = session_epoch + 1 WHERE id = %s",
-                  tokens["user"]["id"])  # fmt: skip
+    people.change("UPDATE users SET session_epoch = session_epoch + 1, version = version + 1"
+                  " WHERE id = %s", tokens["user"]["id"])  # fmt: skip
     assert people.log_in(email, PASSWORD).status_code == 200
     with psycopg.connect(str(people.services.config.database_url.get_secret_value())) as conn:  # type: ignore[union-attr]
         rows = conn.execute("SELECT epoch FROM auth_sessions ORDER BY id").fetchall()

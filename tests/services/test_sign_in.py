@@ -109,16 +109,28 @@ def test_only_the_right_password_learns_that_the_account_is_disabled(people: Peo
     assert told(people) == [("failed", "account_disabled")]
 
 
-@pytest.mark.parametrize("stored", ["$2x$10$broken", "$argon2id$v=19$m=4194304,t=3,p=1$a$b", None])
-def test_an_unusable_hash_is_a_wrong_password(people: People, stored: str | None) -> None:
+@pytest.mark.parametrize(
+    ("stored", "params"),
+    [
+        ("$2x$10$broken", "{}"),
+        ("$argon2id$v=19$m=4194304,t=3,p=1$a$b", '{"m": 4194304, "t": 3, "p": 1}'),
+        (None, None),
+    ],
+)
+def test_an_unusable_hash_is_a_wrong_password(
+    people: People, stored: str | None, params: str | None
+) -> None:
     """A20: 401, an audit row of its own, never a 500."""
     email = new_email()
     people.signed_up(email)
-    if stored is None:
-        people.change("UPDATE users SET password_hash = NULL, password_algo = NULL,"
-                      " password_params = NULL")  # fmt: skip
-    else:
-        people.change("UPDATE users SET password_hash = %s WHERE email = %s", stored, email)
+    people.change(
+        "UPDATE users SET password_hash = %(stored)s::text, password_params = %(params)s::jsonb,"
+        " password_algo = CASE WHEN %(stored)s::text IS NOT NULL THEN password_algo END"
+        " WHERE email = %(email)s",
+        stored=stored,
+        params=params,
+        email=email,
+    )
     assert code(people.log_in(email)) == "invalid_credentials"
     assert told(people, "password_hash_unusable") == [("failed", "login")]
 
