@@ -30,10 +30,12 @@ from services.disputes import Disputes
 from services.emails import Emails
 from services.events import Events
 from services.health import Health, history
+from services.holds import Holds
 from services.idempotency import Idempotency, IdempotencySettings
 from services.key_cancellation import KeyCancellation
 from services.ledger import Ledger
 from services.ledger_accounts import LedgerAccounts
+from services.ledger_writes import LedgerWrites
 from services.one_time_tokens import OneTimeTokens
 from services.password_changes import PasswordChanges
 from services.password_proofs import PasswordProofs
@@ -41,6 +43,9 @@ from services.passwords import passwords_of
 from services.payment_commands import PaymentCommands, PaymentSettings
 from services.payment_queries import PaymentQueries
 from services.payments import Payments
+from services.posting_batches import BATCH_LEGS_MAX, BatchSettings, PostingBatches
+from services.posting_queries import PostingQueries
+from services.postings import Postings, PostingSettings
 from services.proofs import Proofs
 from services.rate_limits import POLICIES, RateLimits
 from services.refresh_tokens import RefreshTokens
@@ -106,6 +111,7 @@ def _services(config: Config) -> Services:
     )
     password_proofs = PasswordProofs(db, passwords, throttle)
     emails = Emails(db, password_proofs, throttle, one_time_tokens)
+    writes = LedgerWrites(db, backdate_max_days=config.ledger_backdate_max_days)
     return Services(
         config=config,
         db=db,
@@ -118,6 +124,7 @@ def _services(config: Config) -> Services:
         events=Events(db, cursors),
         disputes=Disputes(commands),
         health=_health(config, probe, db, kv),
+        holds=Holds(db, cursors, config.list_scan_rows),
         idempotency=idempotency,
         key_cancellation=KeyCancellation(
             db,
@@ -128,7 +135,7 @@ def _services(config: Config) -> Services:
             new_id=uuid7,
         ),
         ledger=Ledger(db, cursors, currencies, config.list_scan_rows),
-        ledger_accounts=LedgerAccounts(db, cursors, currencies, config.list_scan_rows),
+        ledger_accounts=LedgerAccounts(db, writes, cursors, currencies, config.list_scan_rows),
         password_changes=PasswordChanges(
             db, passwords, password_proofs, sessions, emails, throttle, devices
         ),
@@ -148,6 +155,9 @@ def _services(config: Config) -> Services:
         ),
         signing_keys=signing_keys,
         payments=payments,
+        posting_batches=_posting_batches(config, writes),
+        posting_queries=PostingQueries(db, cursors, config.list_scan_rows),
+        postings=_postings(config, db, writes, idempotency),
         refunds=Refunds(commands),
         rate_limits=rate_limits,
         settings=settings,
@@ -265,3 +275,24 @@ def _webhooks(config: Config, db: Database, cursors: Cursors) -> Webhooks:
     answer_s = 0.8 * config.request_deadline_ms / 1000
     calls = WebhookCalls(allow_private=config.webhook_allow_private, answer_s=answer_s)
     return Webhooks(db, cursors, secrets, calls)
+
+
+def _postings(
+    config: Config, db: Database, writes: LedgerWrites, idempotency: Idempotency
+) -> Postings:
+    settings = PostingSettings(
+        legs_max=config.ledger_legs_max,
+        hold_default_s=config.ledger_hold_default_s,
+        hold_max_s=config.ledger_hold_max_s,
+        key_ttl_s=config.idempotency_ttl_s,
+    )
+    return Postings(db, writes, idempotency, settings)
+
+
+def _posting_batches(config: Config, writes: LedgerWrites) -> PostingBatches:
+    settings = BatchSettings(
+        transactions_max=config.ledger_batch_max,
+        legs_max=BATCH_LEGS_MAX,
+        transaction_legs_max=config.ledger_legs_max,
+    )
+    return PostingBatches(writes, settings)

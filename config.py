@@ -454,6 +454,16 @@ class Config(BaseSettings):
         "http:// or https:// URL without a slash at its end",
         pattern=r"^https?://\S+[^/\s]$",
     )
+    ledger_legs_max: Number = _number(500, 1, 10_000, "Most legs of one transaction.")
+    ledger_batch_max: Number = _number(8_190, 1, 8_190, "Most transactions of one batch.")
+    ledger_batch_max_bytes: Number = _number(
+        8_388_608, 1_024, 67_108_864, "Largest body of a batch; nginx allows 8m."
+    )
+    ledger_backdate_max_days: Number = _number(
+        366, 0, 36_600, "How far back a transaction may count from; 0 forbids it."
+    )
+    ledger_hold_default_s: Number = _number(604_800, 1, 31_536_000, "Life of a hold.")
+    ledger_hold_max_s: Number = _number(7_776_000, 1, 31_536_000, "Longest life of a hold.")
 
     # --- Webhooks -------------------------------------------------------------------------------
     webhook_concurrency: Number = _number(8, 1, 64, "Webhooks that a worker sends at once.")
@@ -670,6 +680,7 @@ _AT_MOST = (
     ("redis_breaker_open_ms", "redis_breaker_open_max_ms"),
     ("refresh_idle_s", "refresh_absolute_s"),
     ("login_pair_limit", "login_account_limit"),
+    ("ledger_hold_default_s", "ledger_hold_max_s"),
 )
 
 

@@ -300,6 +300,36 @@ class WebhookEndpointsFull(AppError):
     code, status, title = "webhook_endpoints_full", 409, "Too many webhook endpoints"
 
 
+class ExpectationFailed(AppError):
+    """An account's balance has another version than was expected."""
+
+    code, status, title = "expectation_failed", 409, "Expectation failed"
+
+
+class HoldResolved(AppError):
+    """The hold was captured, voided or expired before."""
+
+    code, status, title = "hold_resolved", 409, "Hold resolved"
+
+
+class HoldExpired(AppError):
+    """The hold has expired: it can be voided, not captured."""
+
+    code, status, title = "hold_expired", 409, "Hold expired"
+
+
+class AlreadyReversed(AppError):
+    """The transaction was reversed before."""
+
+    code, status, title = "already_reversed", 409, "Already reversed"
+
+
+class NotReversible(AppError):
+    """Only an applied post, adjust or capture can be reversed."""
+
+    code, status, title = "not_reversible", 409, "Not reversible"
+
+
 class IdempotencyKeyCancelled(AppError):
     """This key was cancelled before its request came."""
 
@@ -331,6 +361,12 @@ class HeadersTooLarge(AppError):
     """There are more than 64 headers, or one has more than 8190 bytes."""
 
     code, status, title = "headers_too_large", 431, "Headers too large"
+
+
+class BatchTooLarge(AppError):
+    """More transactions, legs or bytes than one request may have."""
+
+    code, status, title = "batch_too_large", 413, "Batch too large"
 
 
 class UnsupportedMediaType(AppError):
@@ -435,6 +471,66 @@ class AccountCodeReserved(AppError):
     code, status, title = "account_code_reserved", 422, "Account code reserved"
 
 
+class AccountNotFound(AppError):
+    """There is no such account: a posting never opens one."""
+
+    code, status, title = "account_not_found", 422, "Account not found"
+
+
+class SameAccount(AppError):
+    """The two accounts of a leg differ."""
+
+    code, status, title = "same_account", 422, "Same account"
+
+
+class TransactionIdReused(AppError):
+    """This id was used for another request."""
+
+    code, status, title = "transaction_id_reused", 422, "Transaction id reused"
+
+
+class ReferenceReserved(AppError):
+    """References that begin with payment: are the service's own."""
+
+    code, status, title = "reference_reserved", 422, "Reference reserved"
+
+
+class EffectiveAtInFuture(AppError):
+    """A transaction cannot count from a later time than it is posted at."""
+
+    code, status, title = "effective_at_in_future", 422, "Effective time in the future"
+
+
+class EffectiveAtTooOld(AppError):
+    """A transaction cannot count from so long ago."""
+
+    code, status, title = "effective_at_too_old", 422, "Effective time too old"
+
+
+class PeriodClosed(AppError):
+    """The books are closed through this day."""
+
+    code, status, title = "period_closed", 422, "Period closed"
+
+
+class GroupFailed(AppError):
+    """Another transaction of this group was refused."""
+
+    code, status, title = "group_failed", 422, "Group failed"
+
+
+class BatchRejected(AppError):
+    """A transaction of this batch was refused, so none was posted."""
+
+    code, status, title = "batch_rejected", 422, "Batch rejected"
+
+
+class CaptureExceedsHold(AppError):
+    """More than what remains of the hold cannot be captured."""
+
+    code, status, title = "capture_exceeds_hold", 422, "Amount too large"
+
+
 # --- 429, 503: later, with the same key ---------------------------------------------------------
 
 
@@ -497,6 +593,10 @@ CONSTRAINTS: dict[str, type[AppError]] = {
     "payments_user_fkey": UserNotFound,
     "users_email_key": EmailTaken,
     "ledger_balances_counters_check": AmountOverflow,
+    # Taken by another posting between the look and the write: the next look tells by which.
+    "ledger_transactions_pkey": TransactionIdReused,
+    "ledger_transactions_reverses_key": AlreadyReversed,
+    "ledger_transactions_hold_key": HoldResolved,
 }
 
 

@@ -21,6 +21,8 @@ from blueprints.hooks import heavy_slots, services
 from blueprints.policy import admit
 from errors import (
     AppError,
+    BatchTooLarge,
+    BodyTooLarge,
     FeatureDisabled,
     IdempotencyKeyRequired,
     NotFound,
@@ -52,6 +54,7 @@ class Call:
 
     On a keyed route `fault` holds what is wrong with body or query, which are then None: the
     service raises it once it has looked up the key (K1). Elsewhere the frame has raised it.
+    `document` is the body as JSON, with what the client has left out left out.
     """
 
     actor: Actor
@@ -60,6 +63,7 @@ class Call:
     if_match: int | None = None
     claim: Claim = None  # type: ignore[assignment]
     fault: ValidationFailed | None = None
+    document: Any = None
 
     def after_answer(self, action: Callable[[], object]) -> None:
         """Do this when the answer has left; a failure is logged, the client never sees it."""
@@ -77,7 +81,9 @@ class Operation:
     answers: Mapping[int, type[Answer] | str | None]
     errors: tuple[type[AppError], ...]
     keyed: bool
+    by_id: bool
     switch: str | None
+    lines_of: str | None
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     cost: Literal["free", "usual", "heavy"]
@@ -99,18 +105,23 @@ def operation(
     query: type[Model] | None = None,
     errors: tuple[type[AppError], ...] = (),
     keyed: bool = False,
+    by_id: bool = False,
     switch: str | None = None,
     cost: Literal["free", "usual", "heavy"] = "usual",
     body_max_bytes: int | None = None,
+    lines_of: str | None = None,
 ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
     """Declare a view `def view(call: Call, thing_id: UUID) -> Response`.
 
     `answers` maps a status to the model of its JSON, to a media type, or to None for no body.
     `errors` are the view's own; the frame's are known. `keyed`: Idempotency-Key is read, and
     `call.claim` made. If-Match is read where `errors` holds VersionMismatch. A path parameter
-    annotated UUID is an id: 404 unless it has 36 lower-case characters (AE6). `switch` is a
-    setting: 404 feature_disabled while it is false.
-    `cost`: `free` has no rate limit, `heavy` has a second one (batches, exports, proofs).
+    annotated UUID is an id: 404 unless it has 36 lower-case characters (AE6).
+
+    `by_id`: a body with an `id`, or of a dry run, needs no key, and the one it has is not read:
+    `call.claim` is None. `switch` is a setting: 404 feature_disabled while it is false. `cost`:
+    `free` has no rate limit, `heavy` has a second one (batches, exports, proofs). `lines_of`: a
+    batch of LEDGER_BATCH_MAX_BYTES, also as lines of JSON, which are that member.
     `body_max_bytes`: less than BODY_MAX_BYTES.
     """
 
@@ -124,8 +135,10 @@ def operation(
             answers=answers,
             errors=errors,
             keyed=keyed,
+            by_id=by_id,
             switch=switch,
             cost=cost,
+            lines_of=lines_of,
             ids=tuple(name for name, kind in kinds if kind in {UUID, "UUID"}),
             texts=tuple(name for name, kind in kinds if kind in {str, "str"}),
             body_max_bytes=body_max_bytes,
@@ -163,20 +176,21 @@ def _handler(op: Operation) -> Callable[..., Response]:
         environ: WSGIEnvironment, held: Services, now: Exchange, path: dict[str, Any]
     ) -> Response:
         call = Call(_admit(op, held, environ, now))
-        if op.switch and not getattr(held.config, op.switch):
-            raise FeatureDisabled
-        if "HTTP_IDEMPOTENCY_KEY" in environ or op.keyed:
-            _settle_key(op, held, environ, now)
+        if not op.by_id:
+            _settle_key(held, environ, now, is_keyed=op.keyed)
         if op.versioned and "HTTP_IF_MATCH" in environ:
             call.if_match = reading.if_match(environ["HTTP_IF_MATCH"])
         _read_path(op, path)
-        given, document, wrong = _read_content(op, call, environ, held)
+        given, call.document, wrong = _read_content(op, call, environ, held)
+        is_keyed = op.keyed and not (op.by_id and _names_itself(call.document))
+        if op.by_id:
+            _settle_key(held, environ, now, is_keyed=is_keyed)
         if wrong:
             call.fault, call.body, call.query = ValidationFailed(errors=wrong), None, None
-            if not op.keyed:
+            if not is_keyed:
                 raise call.fault
-        if op.keyed:
-            call.claim = _claim(call, now, environ, (given, document))
+        if is_keyed:
+            call.claim = _claim(call, now, environ, (given, call.document))
         else:
             _charge(held, now)
         return _heavy(op, call, path) if op.cost == "heavy" else op.view(call, **path)
@@ -198,6 +212,10 @@ def _heavy(op: Operation, call: Call, path: dict[str, Any]) -> Response:
     else:
         slots.give_back()
     return answer
+
+
+def _names_itself(document: Any) -> bool:
+    return isinstance(document, dict) and ("id" in document or document.get("dry_run") is True)
 
 
 def _no_body(model: type[Model]) -> bytes:
@@ -222,6 +240,8 @@ def _admit(op: Operation, held: Services, environ: WSGIEnvironment, now: Exchang
         if op.cost != "free":
             writes = environ["REQUEST_METHOD"] not in READ_METHODS
             now.quota = held.rate_limits.of_actor(actor, writes=writes, heavy=op.cost == "heavy")
+    if op.switch and not getattr(held.config, op.switch):
+        raise FeatureDisabled
     return actor  # type: ignore[return-value]
 
 
@@ -234,10 +254,12 @@ def _charge(held: Services, now: Exchange) -> None:
     held.rate_limits.charge(now.quota or FREE)
 
 
-def _settle_key(op: Operation, held: Services, environ: WSGIEnvironment, now: Exchange) -> None:
+def _settle_key(held: Services, environ: WSGIEnvironment, now: Exchange, *, is_keyed: bool) -> None:
     """Read or make the key and note what every answer says of it (K2 to K4, K11)."""
     header = environ.get("HTTP_IDEMPOTENCY_KEY")
-    if not op.keyed or not held.config.feature_idempotency_enabled:
+    if header is None and not is_keyed:
+        return
+    if not is_keyed or not held.config.feature_idempotency_enabled:
         header, now.idempotency = None, "ignored"
     elif header is not None:
         now.key = now.answer_headers["Idempotency-Key"] = reading.idempotency_key(header)
@@ -247,7 +269,7 @@ def _settle_key(op: Operation, held: Services, environ: WSGIEnvironment, now: Ex
     else:
         now.idempotency = "generated"
     now.answer_headers["Idempotency-Status"] = now.idempotency
-    if op.keyed:
+    if is_keyed:
         now.key, now.key_is_generated = f"auto-{uuid7()}", True
         now.answer_headers["Idempotency-Key"] = now.key
 
@@ -271,11 +293,20 @@ def _read_content(
     call.query, wrong = op.query_reader.read(given)
     if environ["REQUEST_METHOD"] not in BODY_METHODS:
         return given, {}, tuple(wrong)
-    most = held.config.body_max_bytes
-    raw = reading.body(environ, min(op.body_max_bytes or most, most)) or op.no_body
+    raw = _read_body(op, environ, held) or op.no_body
     document = reading.document(raw)
     call.body, more = reading.parsed(op.body or Empty, raw, document)
     return given, document, (*wrong, *more)
+
+
+def _read_body(op: Operation, environ: WSGIEnvironment, held: Services) -> bytes:
+    if op.lines_of is None:
+        most = held.config.body_max_bytes
+        return reading.body(environ, min(op.body_max_bytes or most, most))
+    try:
+        return reading.body(environ, held.config.ledger_batch_max_bytes, op.lines_of)
+    except BodyTooLarge as exc:
+        raise BatchTooLarge(exc.detail) from exc
 
 
 def _claim(call: Call, now: Exchange, environ: WSGIEnvironment, content: tuple[Any, Any]) -> Claim:

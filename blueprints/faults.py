@@ -73,6 +73,17 @@ def of_body(error: ValidationError) -> list[Fault]:
     return [_one("pointer", pointer(e["loc"]), e) for e in _listed(error)]
 
 
+def by_place(error: ValidationError) -> dict[int, list[Fault]]:
+    """All faults of the items of an array, by the item's place; pointers lead on from it."""
+    found: dict[int, list[Fault]] = {}
+    for each in error.errors(include_url=False, include_input=False):
+        place, *path = each["loc"]
+        kept = found.setdefault(int(place), [])
+        if len(kept) < MOST_FAULTS:
+            kept.append(_one("pointer", pointer(path), each))
+    return found
+
+
 def of_query(error: ValidationError) -> list[Fault]:
     """All faults of a query string, by parameter; the place in a repeated one is left out."""
     return [_one("parameter", _parameter(e["loc"]), e) for e in _listed(error)]

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from blueprints.fields import Model
 
 MOST_DEPTH = 16
+LINES_TYPE = re.compile(r'application/x-ndjson(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
 JSON_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
 # RFC 7396: what every PATCH here is.
 MERGE_PATCH = "application/merge-patch+json"
+NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 # Visible ASCII less quote, comma and backslash; the quoted form of RFC 8941 means the same (K2).
@@ -53,8 +55,11 @@ NO_VERSION = -1  # A version that nothing ever has: If-Match with it fails.
 # --- Bodies -------------------------------------------------------------------------------------
 
 
-def body(environ: WSGIEnvironment, most_bytes: int) -> bytes:
-    """Read the body, b"" if there is none. Raises BodyTooLarge unread, UnsupportedMediaType."""
+def body(environ: WSGIEnvironment, most_bytes: int, lines_of: str | None = None) -> bytes:
+    """Read the body, b"" if there is none. Raises BodyTooLarge unread, UnsupportedMediaType.
+
+    `lines_of`: lines of JSON are taken too, as the array of that name.
+    """
     declared = environ.get("CONTENT_LENGTH")
     if declared:
         if not (declared.isascii() and declared.isdigit()):
@@ -71,11 +76,22 @@ def body(environ: WSGIEnvironment, most_bytes: int) -> bytes:
             raise BodyTooLarge(f"A body has at most {most_bytes} bytes here.")
     else:
         return b""
-    if raw and environ.get("CONTENT_TYPE") != "application/json":
-        _check_type(environ.get("CONTENT_TYPE", ""), environ["REQUEST_METHOD"])
     if "HTTP_CONTENT_ENCODING" in environ:
         raise UnsupportedMediaType
+    if lines_of and LINES_TYPE.fullmatch(environ.get("CONTENT_TYPE", "")):
+        return _from_lines(raw, lines_of)
+    if raw and environ.get("CONTENT_TYPE") != "application/json":
+        _check_type(environ.get("CONTENT_TYPE", ""), environ["REQUEST_METHOD"])
     return raw
+
+
+def _from_lines(raw: bytes, name: str) -> bytes:
+    """Return lines of JSON as one document; what is no line of JSON makes it none."""
+    lines = [line for line in raw.split(b"\n") if line.strip()]
+    made = b'{"%b":[%b]}' % (name.encode(), b",".join(lines))
+    if len(document(made)[name]) != len(lines):
+        raise InvalidJson("A line is one JSON value.")
+    return made
 
 
 def _check_type(content_type: str, method: str) -> None:
@@ -141,11 +157,11 @@ _DECODER = json.JSONDecoder(
 
 def _depth(raw: bytes) -> int:
     depth = most = 0
-    for char in STRING.sub(b"", raw):
+    for char in STRING.sub(b"", raw).translate(None, NO_BRACKETS):
         if char in b"{[":
             depth += 1
             most = max(most, depth)
-        elif char in b"}]":
+        else:
             depth -= 1
     return most
 

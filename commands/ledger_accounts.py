@@ -20,6 +20,7 @@ from services.actors import Actor
 from services.currencies import Currencies
 from services.cursors import Cursors
 from services.ledger_accounts import STRIPES_MAX, AccountFilters, LedgerAccounts, Opening
+from services.ledger_writes import LedgerWrites
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,9 @@ def change(
 def _opened(tenant_id: str | None) -> Iterator[tuple[str, LedgerAccounts]]:
     with opened_database() as (config, db):
         cursors = Cursors(*config.subkeys("cursor").values())
-        accounts = LedgerAccounts(db, cursors, Currencies(db), config.list_scan_rows)
+        accounts = LedgerAccounts(
+            db, LedgerWrites(db), cursors, Currencies(db), config.list_scan_rows
+        )
         yield tenant_id or config.default_tenant, accounts
 
 

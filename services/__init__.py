@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.emails import Emails
     from services.events import Events
     from services.health import Health
+    from services.holds import Holds
     from services.idempotency import Idempotency
     from services.key_cancellation import KeyCancellation
     from services.ledger import Ledger
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from services.passwords import Passwords
     from services.payment_queries import PaymentQueries
     from services.payments import Payments
+    from services.posting_batches import PostingBatches
+    from services.posting_queries import PostingQueries
+    from services.postings import Postings
     from services.proofs import Proofs
     from services.rate_limits import RateLimits
     from services.refunds import Refunds
@@ -52,6 +56,7 @@ class Services:
     events: Events
     disputes: Disputes
     health: Health
+    holds: Holds
     idempotency: Idempotency
     key_cancellation: KeyCancellation
     ledger: Ledger
@@ -64,6 +69,9 @@ class Services:
     sessions: Sessions
     sign_in: SignIn
     signing_keys: SigningKeys
+    posting_batches: PostingBatches
+    posting_queries: PostingQueries
+    postings: Postings
     refunds: Refunds
     rate_limits: RateLimits
     settings: Settings

@@ -151,6 +151,7 @@ class Idempotency:
         explain: Callable[[Conn], F],
         refuse: Callable[[F], AppError | None],
         status: int,
+        tries: int = TRIES,
     ) -> Answer:
         """Run a use case under its key, or repeat its answer.
 
@@ -163,7 +164,10 @@ class Idempotency:
         if isinstance(mark, Answer):
             return mark
         try:
-            answer, expires_at = self._decide(claim, fault, send, explain, refuse, status)
+            if fault is not None:
+                answer, expires_at = self._repeat_or_raise(claim, fault)
+            else:
+                answer, expires_at = self._decide(claim, send, explain, refuse, status, tries)
         except BaseException:
             self._release(claim, mark)
             raise
@@ -183,15 +187,13 @@ class Idempotency:
     def _decide(
         self,
         claim: Claim,
-        fault: AppError | None,
         send: Callable[[Conn], DoneRow | None],
         explain: Callable[[Conn], F],
         refuse: Callable[[F], AppError | None],
         status: int,
+        tries: int,
     ) -> tuple[Answer, datetime]:
-        if fault is not None:
-            return self._repeat_or_raise(claim, fault)
-        for _ in range(TRIES):
+        for _ in range(tries):
             row = self._send(send)
             if row is not None:
                 return Answer(status=status, data=row.answer, replayed=False), row.expires_at

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from observability import log
 from repos import jobs as rows
+from services.holds import expire_holds
 from services.jobs import Finding, Job, tenants_of
+from services.ledger_writes import LedgerWrites
 from services.payment_jobs import PaymentJobSettings, catch_up, expire_payments
 from services.replay import Replay, ReplayAsk
 from services.webhook_delivery import fan_out
@@ -55,6 +57,7 @@ def catalogue(
     the work of its webhook threads.
     """
     return (
+        Job(name="expire-holds", every_ms=5_000, work=partial(expire_holds, db, LedgerWrites(db))),
         Job(
             name="expire-payments", every_ms=MINUTE_MS, work=partial(expire_payments, db, payments)
         ),

@@ -11,8 +11,6 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from uuid_utils.compat import uuid7
-
 from errors import (
     AccountCodeInvalid,
     AccountCodeReserved,
@@ -41,7 +39,7 @@ from services.payment_states import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from uuid import UUID
 
     from persistence.db import Database
@@ -49,6 +47,7 @@ if TYPE_CHECKING:
     from services.actors import Actor
     from services.currencies import Currencies
     from services.cursors import Cursors
+    from services.ledger_writes import LedgerWrites
 
 SEGMENT = "[a-z0-9][a-z0-9._-]{0,62}"
 CODE = re.compile(rf"{SEGMENT}(:{SEGMENT}){{0,9}}")
@@ -94,17 +93,17 @@ class LedgerAccounts:
     def __init__(
         self,
         db: Database,
+        writes: LedgerWrites,
         cursors: Cursors,
         currencies: Currencies,
         scan_rows: int,
-        new_id: Callable[[], UUID] = uuid7,
     ) -> None:
         """`scan_rows` bounds what one page of a list reads."""
         self._db = db
+        self._writes = writes
         self._cursors = cursors
         self._currencies = currencies
         self._scan_rows = scan_rows
-        self._new_id = new_id
 
     def create(self, tenant_id: str, opening: Opening) -> tuple[dict[str, Any], bool]:
         """Open an account; the same again is harmless. Returns it, and whether it is new.
@@ -194,6 +193,10 @@ class LedgerAccounts:
             if self._set(tenant_id, row, wanted, subject):
                 return self._shown(self._one(tenant_id, code, row.currency))
             self._say_why(tenant_id, row, wanted)
+            if row.stripes > 1:
+                # Each stripe keeps its own limits: bring the money together, and try again.
+                request_id = current().request_id
+                self._writes.level(tenant_id, code, row.currency, subject, request_id)
         raise Contention(headers={"Retry-After": "1"})
 
     # --- Parts ----------------------------------------------------------------------------------
@@ -246,7 +249,7 @@ class LedgerAccounts:
                 stripes=wanted["stripes"],
                 owner_user_id=_text(wanted["owner_user_id"]),
                 metadata=json.dumps(wanted["metadata"]),
-                transaction_id=self._new_id(),
+                transaction_id=self._writes.new_id(),
                 is_logged=bool(logged),
                 logged=canonical(logged).decode(),
                 logged_hash=digest(logged),

@@ -17,6 +17,10 @@ WHERE
             SELECT FROM payment_disputes AS d
             WHERE d.tenant_id = k.tenant_id AND d.id = k.resource_id
         )
+        WHEN 'ledger_transaction' THEN EXISTS (
+            SELECT FROM ledger_transactions AS t
+            WHERE t.tenant_id = k.tenant_id AND t.id = k.resource_id AND t.status = 'applied'
+        )
         ELSE false
     END
 LIMIT 100;

@@ -122,6 +122,7 @@ BREAKS = {
         "UPDATE idempotency_keys SET resource_id = gen_random_uuid()",
         "UPDATE idempotency_keys SET resource_type = 'refund'",
         "UPDATE idempotency_keys SET resource_type = 'dispute'",
+        "UPDATE idempotency_keys SET resource_type = 'ledger_transaction'",
         "UPDATE idempotency_keys SET resource_type = 'secret'",
         "UPDATE idempotency_keys SET resource_type = NULL",
     ],

@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.teller import Teller
 from tests.world import new_key
 
 if TYPE_CHECKING:
@@ -89,6 +90,14 @@ def _make_real(case: Any, world: World) -> None:
         make = world.authorized if case.path.endswith(("capture", "void")) else world.payment
         case.path_parameters["payment_id"] = make()
         case.headers.pop("If-Match", None)
+    if {"transaction_id", "hold_id"} & set(case.path_parameters):
+        transaction_id, hold_id = Teller(world).examples()
+        real = {"transaction_id": str(transaction_id), "hold_id": str(hold_id)}
+        case.path_parameters |= {name: real[name] for name in case.path_parameters}
+    if case.method == "POST" and case.path in {"/v1/ledger/transactions", "/v1/ledger/holds"}:
+        Teller(world).examples()
+        leg = {"debit": "shop", "credit": "bank", "amount_minor": 1, "currency": "EUR"}
+        case.body["legs"] = [leg]
     if "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = new_key()
     if case.method == "POST" and case.path == "/v1/payments":

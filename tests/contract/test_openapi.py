@@ -24,6 +24,7 @@ OF_NO_OPERATION = {
     "invalid_request",
     "request_line_too_long",
     "headers_too_large",
+    "group_failed",  # It stands in results of batches.
 }
 
 

@@ -45,7 +45,11 @@ SCOPES_OF = {
     "/v1/events": "webhooks:",
 }
 # POSTs that need no key: they have no effect of their own, or one that can be repeated.
-UNKEYED = {"/v1/payments/cancel-by-key", "/v1/ledger/accounts"}
+UNKEYED = {
+    "/v1/payments/cancel-by-key",
+    "/v1/ledger/accounts",
+    "/v1/ledger/transactions/batch",  # Every transaction has an id.
+}
 
 
 def path_of(rule: Rule) -> str:

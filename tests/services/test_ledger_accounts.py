@@ -28,6 +28,7 @@ from services.canonical_json import digest
 from services.currencies import Currencies
 from services.cursors import Cursors
 from services.ledger_accounts import AccountFilters, LedgerAccounts, Opening
+from services.ledger_writes import LedgerWrites
 from tests.book import TENANT, Book
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ def db(database: str) -> Iterator[Database]:
 
 @pytest.fixture
 def accounts(db: Database, book: Book) -> LedgerAccounts:
-    return LedgerAccounts(db, Cursors(b"s" * 32), Currencies(db), scan_rows=1000)
+    return accounts_of(db)
+
+
+def accounts_of(db: Database, scan_rows: int = 1000) -> LedgerAccounts:
+    writes = LedgerWrites(db, backdate_max_days=366, new_id=uuid4, stripe=lambda: 0)
+    return LedgerAccounts(db, writes, Cursors(b"s" * 32), Currencies(db), scan_rows)
 
 
 @pytest.fixture
@@ -231,7 +237,7 @@ def test_a_filtered_page_looks_no_further_than_it_may(
     db: Database, book: Book, scan_rows: int
 ) -> None:
     """LQ3: it may be short or empty while there is a next one; nothing is left out."""
-    accounts = LedgerAccounts(db, Cursors(b"s" * 32), Currencies(db), scan_rows)
+    accounts = accounts_of(db, scan_rows)
     for number in range(7):
         opened(accounts, f"a{number}", metadata={"odd": str(number % 2)})
 
