@@ -43,7 +43,7 @@ def test_an_outer_limit_is_longer_than_the_inner_one(wrong: dict[str, Any]) -> N
 
 
 def test_a_session_starts_with_its_settings(world: World) -> None:
-    """AC1; transaction_timeout is there from PostgreSQL 17 on."""
+    """K12, AC1; transaction_timeout is there from PostgreSQL 17 on."""
     show = world.statement(
         "SELECT coalesce(current_setting(n, true), '-') FROM unnest(:'n'::text[]) AS n;",
         params="n text[]",
@@ -91,7 +91,7 @@ def test_a_snapshot_is_planned_and_timed_for_a_whole_book(world: World) -> None:
 def test_synchronous_commit_is_raised_to_on_and_never_lowered(
     world: World, given: str, used: str
 ) -> None:
-    """AC1, OS6."""
+    """K12, AC1, OS6."""
     name = world.sql("SELECT current_database()")[0][0]
     world.sql(f"ALTER DATABASE {name} SET synchronous_commit = {given}")
     show = world.statement("SELECT current_setting('synchronous_commit');", row=str)

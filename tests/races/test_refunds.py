@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["actors"]
 FEW = max(1, ROUNDS // 3)
+OUT_OF_ORDER = (
+    "SELECT count(*) FROM payment_events AS a JOIN payment_events AS b USING (payment_id)"
+    " WHERE a.seq < b.seq AND a.xid >= b.xid"
+)
 
 
 def dispute(amount_minor: int) -> dict[str, Any]:
@@ -191,7 +195,7 @@ def test_cancelling_by_key_beside_an_authorisation_ends_it(
 def test_merge_patches_of_different_names_lose_nothing(
     world: World, actors: ThreadPoolExecutor
 ) -> None:
-    """P14: merged under the lock."""
+    """P14: merged under the lock; E2: transaction ids are in the order of the events."""
     for _ in range(FEW):
         payment_id = world.payment(metadata={"gone": "x"})
         patches: list[dict[str, str | None]] = [{f"n{n}": str(n)} for n in range(ACTORS - 1)]
@@ -203,3 +207,5 @@ def test_merge_patches_of_different_names_lose_nothing(
         payment = world.read(payment_id)
         assert payment["metadata"] == {f"n{n}": str(n) for n in range(ACTORS - 1)}
         assert payment["version"] == 1 + ACTORS
+    rows = world.rows(OUT_OF_ORDER)
+    assert rows == [(0,)]
