@@ -118,9 +118,18 @@ def version_of(answer: dict[str, Any]) -> int:
     return version
 
 
-def test_killed_web_workers_lose_and_double_nothing(service: Service) -> None:
-    """F10: the client repeats with the same key."""
-    clients = under_load(service, lambda number, _: service.kill_worker(number))
+def test_killed_web_workers_lose_and_double_nothing(
+    service: Service, own_servers: EmbeddedServers
+) -> None:
+    """F10: the client repeats with the same key, with Redis up, stopped, flushed and paused."""
+
+    def disturb(number: int, _: random.Random) -> None:
+        resume(own_servers)
+        (leave, stop, flush, pause)[number % 4](own_servers)
+        service.kill_worker(number)
+
+    clients = under_load(service, disturb)
+    resume(own_servers)
     assert_nothing_lost_or_doubled(service, clients)
 
 
@@ -166,6 +175,36 @@ def kill(*pids: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: not any(map(alive, pids)), 30)
+
+
+# --- What may happen to Redis -------------------------------------------------------------------
+
+
+def leave(_: EmbeddedServers) -> None:
+    """Nothing."""
+
+
+def stop(servers: EmbeddedServers) -> None:
+    """Gone, until `resume`."""
+    kill(redis_pid(servers))
+
+
+def pause(servers: EmbeddedServers) -> None:
+    """It takes connections and answers nothing, until `resume`."""
+    os.kill(redis_pid(servers), signal.SIGSTOP)
+
+
+def resume(servers: EmbeddedServers) -> None:
+    """Let it work, whatever was done to it; a new one has forgotten everything."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(redis_pid(servers), signal.SIGCONT)
+    servers.ensure()
+
+
+def redis_pid(servers: EmbeddedServers) -> int:
+    """Return the pid of the last one that was started."""
+    assert servers.valkey is not None
+    return int(servers.valkey.fact["pid"])
 
 
 def flush(servers: EmbeddedServers) -> None:
