@@ -41,6 +41,7 @@ from services.password_changes import PasswordChanges
 from services.password_proofs import PasswordProofs
 from services.passwords import passwords_of
 from services.payment_commands import PaymentCommands, PaymentSettings
+from services.payment_exports import PaymentExports
 from services.payment_queries import PaymentQueries
 from services.payments import Payments
 from services.posting_batches import BATCH_LEGS_MAX, BatchSettings, PostingBatches
@@ -140,6 +141,7 @@ def _services(config: Config) -> Services:
             db, passwords, password_proofs, sessions, emails, throttle, devices
         ),
         passwords=passwords,
+        payment_exports=PaymentExports(db),
         payment_queries=payment_queries,
         proofs=_proofs(config, db, cursors),
         sessions=sessions,

@@ -17,6 +17,7 @@ from blueprints import (
     ledger_accounts,
     ledger_proofs,
     ops,
+    payment_exports,
     payments,
     postings,
     refunds,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 ALL = (
     auth.routes,
     payments.routes,
+    payment_exports.routes,
     events.routes,
     refunds.routes,
     disputes.routes,

@@ -148,8 +148,9 @@ def _responses(rule: Rule, method: str, op: Operation, known: Schemas) -> dict[s
     made: dict[str, Any] = {}
     for status, answer in op.answers.items():
         response = made[str(status)] = {"description": _said(status), "headers": _named(op, status)}
-        if isinstance(answer, str):
-            response["content"] = {answer: {"schema": {}}}
+        if isinstance(answer, str | tuple):
+            kinds = (answer,) if isinstance(answer, str) else answer
+            response["content"] = {kind: {"schema": {}} for kind in kinds}
         elif answer is not None:
             response["content"] = {"application/json": {"schema": known[answer, "serialization"]}}
     by_status: dict[int, list[type[AppError]]] = {}

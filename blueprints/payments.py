@@ -40,7 +40,6 @@ from errors import (
     UserNotFound,
     VersionMismatch,
 )
-from services.payment_queries import Filters
 
 if TYPE_CHECKING:
     from services.idempotency import Answer
@@ -74,18 +73,9 @@ def create(call: Call) -> Response:
 def page(call: Call) -> Response:
     """List payments, newest first, page by page."""
     query = call.query
-    filters = Filters(
-        statuses=tuple(query.status),
-        currency=query.currency,
-        user_id=query.user_id,
-        reference=query.reference,
-        created_gte=query.created_gte,
-        created_lt=query.created_lt,
-        amount_gte=query.amount_gte,
-        amount_lte=query.amount_lte,
-        metadata=query.metadata,
+    rows, cursor = services().payment_queries.page(
+        call.actor, query.filters(), query.limit, query.cursor
     )
-    rows, cursor = services().payment_queries.page(call.actor, filters, query.limit, query.cursor)
     return respond(200, PaymentList, {"data": [*map(shown, rows)], "next_cursor": cursor})
 
 

@@ -54,9 +54,12 @@ class Database:
         """Several statements, committed together at the end of the block; two round trips more."""
         return TransactionConn(self.connections)
 
-    def snapshot(self) -> Conn:
-        """A read-only view of one moment on an own connection; no deadline, `stream` works."""
-        return SnapshotConn(self.connections)
+    def snapshot(self, idle_timeout_ms: int = 0) -> Conn:
+        """A read-only view of one moment on an own connection; no deadline, `stream` works.
+
+        `idle_timeout_ms`: the server ends it when nothing was asked for so long; 0: never.
+        """
+        return SnapshotConn(self.connections, idle_timeout_ms)
 
     def rerun(self, use_case: Callable[[], T]) -> T:
         """Run a use case with a transaction in it, again after a deadlock or serialization failure.

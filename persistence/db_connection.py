@@ -170,10 +170,17 @@ def configure(connection: DeadlineConnection, settings: DbSettings) -> None:
     set_all(connection, {**values, **INDEX_PLANS})
 
 
-def lift_limits(connection: DeadlineConnection) -> None:
-    """Let the transaction that was begun take as long, and be planned, as it needs."""
-    limits = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
-    set_all(connection, {**dict.fromkeys(limits, 0), **ANY_PLANS}, is_local=True)
+def lift_limits(connection: DeadlineConnection, idle_timeout_ms: int = 0) -> None:
+    """Let the transaction that was begun take as long, and be planned, as it needs.
+
+    It may wait for its client as long as `idle_timeout_ms`, 0: for ever.
+    """
+    limits = {
+        "statement_timeout": 0,
+        "transaction_timeout": 0,
+        "idle_in_transaction_session_timeout": idle_timeout_ms,
+    }
+    set_all(connection, {**limits, **ANY_PLANS}, is_local=True)
 
 
 def set_all(

@@ -79,10 +79,11 @@ class TransactionConn(Conn):
 class SnapshotConn(Conn):
     """REPEATABLE READ, READ ONLY on its own connection, without a deadline: replay, exports."""
 
-    __slots__ = ("_streams",)
+    __slots__ = ("_idle_timeout_ms", "_streams")
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, idle_timeout_ms: int = 0) -> None:
         super().__init__(connections)
+        self._idle_timeout_ms = idle_timeout_ms
         self._streams = 0
 
     def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
@@ -115,7 +116,7 @@ class SnapshotConn(Conn):
         self._raw = raw = self._connections.connect()
         try:
             raw.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", prepare=False)
-            lift_limits(raw)
+            lift_limits(raw, self._idle_timeout_ms)
         except psycopg.Error as exc:
             raw.close()
             self._fail(Mode.TRANSACTION, exc)

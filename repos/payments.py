@@ -13,6 +13,7 @@ from persistence.statements import statement
 from repos.idempotency import DoneRow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
     from uuid import UUID
 
@@ -116,6 +117,8 @@ END = statement("payments/end", DoneRow)
 EXPLAIN = statement("payments/explain", CommandFacts)
 EXPLAIN_CREATE = statement("payments/explain_create", CreateFacts)
 EXPIRE = statement("payments/expire")
+EXPORT = statement("payments/export", dict[str, Any])
+EXPORT_BY_USER = statement("payments/export_by_user", dict[str, Any])
 GET = statement("payments/get", dict[str, Any])
 GET_CAPTURE = statement("payments/get_capture", CaptureRow)
 LIST = statement("payments/list", ListRow)
@@ -298,6 +301,18 @@ def expire(conn: Conn, *, tenant_id: str, payment_id: UUID, actor: str, request_
     return EXPIRE.count(
         conn, tenant_id=tenant_id, payment_id=payment_id, actor=actor, request_id=request_id
     )
+
+
+def export(conn: Conn, batch: int, **filters: Any) -> Iterator[dict[str, Any]]:
+    """Yield the tenant's payments of a snapshot, oldest first, `batch` of them a round trip."""
+    return EXPORT.stream(conn, batch, **filters)
+
+
+def export_by_user(
+    conn: Conn, batch: int, *, user_id: UUID, **filters: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield one user's payments of a snapshot, oldest first."""
+    return EXPORT_BY_USER.stream(conn, batch, user_id=user_id, **filters)
 
 
 def get(

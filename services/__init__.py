@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from services.ledger_accounts import LedgerAccounts
     from services.password_changes import PasswordChanges
     from services.passwords import Passwords
+    from services.payment_exports import PaymentExports
     from services.payment_queries import PaymentQueries
     from services.payments import Payments
     from services.posting_batches import PostingBatches
@@ -63,6 +64,7 @@ class Services:
     password_changes: PasswordChanges
     passwords: Passwords
     ledger_accounts: LedgerAccounts
+    payment_exports: PaymentExports
     payment_queries: PaymentQueries
     payments: Payments
     proofs: Proofs

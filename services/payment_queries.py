@@ -43,6 +43,20 @@ class Filters:
     amount_lte: int = AMOUNT_MAX_MINOR
     metadata: dict[str, str] | None = None
 
+    def of_tenant(self, tenant_id: str) -> dict[str, Any]:
+        """Return the parameters that the statements of lists and exports share."""
+        return {
+            "tenant_id": tenant_id,
+            "statuses": ",".join(self.statuses),
+            "currency": self.currency,
+            "reference": self.reference,
+            "created_gte": _time(self.created_gte, "-infinity"),
+            "created_lt": _time(self.created_lt, "infinity"),
+            "amount_gte": self.amount_gte,
+            "amount_lte": self.amount_lte,
+            "metadata": json.dumps(self.metadata or {}),
+        }
+
 
 class PaymentQueries:
     """What can be asked about payments."""
@@ -144,15 +158,7 @@ class PaymentQueries:
         self, actor: Actor, filters: Filters, limit: int, before_at: str, before_id: UUID
     ) -> list[ListRow]:
         params = {
-            "tenant_id": actor.tenant_id,
-            "statuses": ",".join(filters.statuses),
-            "currency": filters.currency,
-            "reference": filters.reference,
-            "created_gte": _time(filters.created_gte, "-infinity"),
-            "created_lt": _time(filters.created_lt, "infinity"),
-            "amount_gte": filters.amount_gte,
-            "amount_lte": filters.amount_lte,
-            "metadata": json.dumps(filters.metadata or {}),
+            **filters.of_tenant(actor.tenant_id),
             "before_at": before_at,
             "before_id": before_id,
             "scan_rows": self._scan_rows,

@@ -27,6 +27,7 @@ from blueprints.fields import (
     Text,
     Timestamp,
 )
+from services.payment_queries import Filters
 from services.payment_states import allowed_actions, capturable_minor, refundable_minor
 
 CaptureMethod = Literal["manual", "manual_multiple", "automatic"]
@@ -133,7 +134,7 @@ class UpdateBody(Model):
     ] = None
 
 
-class ListQuery(Model):
+class FilterQuery(Model):
     """Filters of a list, joined by AND."""
 
     status: Annotated[
@@ -147,8 +148,35 @@ class ListQuery(Model):
     amount_gte: Annotated[int, Field(ge=0, le=MOST_AMOUNT_MINOR)] = 0
     amount_lte: Annotated[int, Field(ge=0, le=MOST_AMOUNT_MINOR)] = MOST_AMOUNT_MINOR
     metadata: Annotated[Maybe[Metadata], Field(description="`metadata.<name>=<value>`.")] = None
+
+    def filters(self) -> Filters:
+        """Return what the service takes."""
+        return Filters(
+            statuses=tuple(self.status),
+            currency=self.currency,
+            user_id=self.user_id,
+            reference=self.reference,
+            created_gte=self.created_gte,
+            created_lt=self.created_lt,
+            amount_gte=self.amount_gte,
+            amount_lte=self.amount_lte,
+            metadata=self.metadata,
+        )
+
+
+class ListQuery(FilterQuery):
+    """Which page of a list."""
+
     limit: Limit = 50
     cursor: Maybe[Cursor] = None
+
+
+class ExportQuery(FilterQuery):
+    """What to export, and how it is written."""
+
+    format: Annotated[
+        Literal["ndjson", "csv"], Field(description="A JSON object or a record of CSV a line.")
+    ] = "ndjson"
 
 
 class PartsQuery(Model):

@@ -171,6 +171,17 @@ class Client:
             self.close()
             raise
 
+    def export(self) -> tuple[int, int, dict[str, Any]]:
+        """Read all payments and return status, bytes and the last line."""
+        link = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=PATIENCE_S)
+        headers = {"Authorization": f"Bearer {self.service.api_key}"}
+        link.request("GET", "/v1/payments/export", None, headers)
+        response, read, line = link.getresponse(), 0, b""
+        for line in response:
+            read += len(line)
+        link.close()
+        return response.status, read, json.loads(line)
+
     def close(self) -> None:
         """Close the connection; the next request opens another."""
         if self._connection is not None:
