@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flask import Blueprint, request
-from pydantic import ValidationError
-from pydantic_core import to_json
 
-from blueprints import faults
 from blueprints.bodies.postings import (
-    ITEMS,
-    BatchAnswer,
-    BatchBody,
-    BatchQuery,
     PostingAnswer,
     ReverseBody,
     TransactionBody,
@@ -22,7 +15,7 @@ from blueprints.bodies.postings import (
     TransactionList,
     TransactionsQuery,
 )
-from blueprints.edge import ID, Call, operation, respond
+from blueprints.edge import Call, operation, respond
 from blueprints.exchange import exchange
 from blueprints.hooks import services
 from blueprints.ledger_accounts import LEDGER
@@ -33,7 +26,6 @@ from errors import (
     AccountNotFound,
     AlreadyReversed,
     AmountOverflow,
-    BatchRejected,
     BatchTooLarge,
     CeilingExceeded,
     CurrencyMismatch,
@@ -42,6 +34,7 @@ from errors import (
     EffectiveAtInFuture,
     EffectiveAtTooOld,
     ExpectationFailed,
+    FeatureDisabled,
     InsufficientFunds,
     NotFound,
     NotReversible,
@@ -49,9 +42,7 @@ from errors import (
     ReferenceReserved,
     SameAccount,
     TransactionIdReused,
-    ValidationFailed,
 )
-from services.posting_batches import Faulty
 from services.posting_queries import LogFilters
 from services.posting_refusals import location
 from services.posting_requests import Posting
@@ -87,39 +78,23 @@ NAMES = (TransactionIdReused, DuplicateReference, ReferenceReserved)
         CurrencyMismatch,
         CursorInvalid,
         ExpectationFailed,
+        FeatureDisabled,
     ),
     keyed=True,
     by_id=True,
 )
 def post(call: Call) -> Response:
     """Post a transaction: all its legs, or nothing."""
-    if call.body and call.body.kind == "adjust":
-        _require_admin(call)
-    posting = _posting(call.body, call.document) if call.body else None
-    return posted(services().postings.post(order(call), posting))
-
-
-@routes.post("/v1/ledger/transactions/batch")
-@operation(
-    policy=scope("ledger:post"),
-    switch=LEDGER,
-    query=BatchQuery,
-    body=BatchBody,
-    answers={200: BatchAnswer, 201: BatchAnswer},
-    errors=(BatchTooLarge, BatchRejected),
-    cost="heavy",
-    lines_of="transactions",
-)
-def post_batch(call: Call) -> Response:
-    """Post many transactions in one go: each for itself, in groups, or all or none."""
-    mode = call.body.mode or call.query.mode or "each"
-    items = call.body.transactions
-    if any(isinstance(item, dict) and item.get("kind") == "adjust" for item in items):
-        _require_admin(call)
-    is_whole = mode == "all"
-    results = services().posting_batches.post(order(call), _read_items(items), is_whole=is_whole)
-    is_new = is_whole and any(each["outcome"] == "created" for each in results)
-    return respond(201 if is_new and not _is_dry(call) else 200, BatchAnswer, {"results": results})
+    body = call.body
+    if body and body.kind == "adjust":
+        require_admin(call)
+    if body and body.receipt:
+        services().proofs.require_key()
+    answer = services().postings.post(order(call), body and posting_of(body, call.document))
+    receipt = None
+    if body and body.receipt and not body.dry_run:
+        receipt = services().proofs.receipt(call.actor, UUID(answer.data["id"]))
+    return posted(answer, receipt)
 
 
 @routes.get("/v1/ledger/transactions")
@@ -172,7 +147,7 @@ def reverse(call: Call, transaction_id: UUID) -> Response:
     return posted(services().postings.post(order(call), posting))
 
 
-# --- What holds have too ------------------------------------------------------------------------
+# --- What batches and holds have too --------------------------------------------------------------
 
 
 def order(call: Call) -> Order:
@@ -182,13 +157,14 @@ def order(call: Call) -> Order:
         request_id=exchange().request_id,
         claim=call.claim,
         fault=call.fault,
-        dry_run=_is_dry(call),
+        dry_run=is_dry(call),
     )
 
 
-def posted(answer: Answer) -> Response:
+def posted(answer: Answer, receipt: str | None = None) -> Response:
     """Render a transaction that was posted."""
-    return answered(answer, PostingAnswer, shown(answer.data), location(answer.data["id"]))
+    data = {**shown(answer.data), "receipt": receipt}
+    return answered(answer, PostingAnswer, data, location(answer.data["id"]))
 
 
 def answered(answer: Answer, model: type[Model], data: dict[str, Any], place: str) -> Response:
@@ -229,10 +205,8 @@ def columns(row: Any) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__slots__}
 
 
-# --- Parts --------------------------------------------------------------------------------------
-
-
-def _posting(body: TransactionBody | BatchItem, document: Any) -> Posting:
+def posting_of(body: TransactionBody | BatchItem, document: Any) -> Posting:
+    """Return what a body asks for."""
     return Posting(
         kind=body.kind,
         document=document,
@@ -246,36 +220,12 @@ def _posting(body: TransactionBody | BatchItem, document: Any) -> Posting:
     )
 
 
-def _is_dry(call: Call) -> bool:
+def is_dry(call: Call) -> bool:
     """Tell whether only an answer is wanted: said by the body, or by the query of a batch."""
     asked = getattr(call.body, "dry_run", None)
     return asked if asked is not None else getattr(call.query, "dry_run", None) == "true"
 
 
-def _require_admin(call: Call) -> None:
+def require_admin(call: Call) -> None:
+    """Refuse whoever may not correct the book."""
     require(call.actor, "ledger:admin", services().credentials, request.remote_addr or "")
-
-
-def _read_items(items: list[Any]) -> list[Posting | Faulty]:
-    """Read the transactions of a batch, each for itself."""
-    try:
-        return list(map(_posting, ITEMS.validate_json(to_json(items)), items))
-    except ValidationError as error:
-        wrong = faults.by_place(error)
-    good = [item for place, item in enumerate(items) if place not in wrong]
-    read = iter(ITEMS.validate_json(to_json(good)))
-    return [
-        _faulty(item, wrong[place]) if place in wrong else _posting(next(read), item)
-        for place, item in enumerate(items)
-    ]
-
-
-def _faulty(item: Any, found: list[Any]) -> Faulty:
-    named = item if isinstance(item, dict) else {}
-    tx_id, group = named.get("id"), named.get("group")
-    is_id = isinstance(tx_id, str) and ID.fullmatch(tx_id) is not None
-    return Faulty(
-        fault=ValidationFailed(errors=tuple(found)),
-        id=UUID(tx_id) if is_id else None,
-        group=group if isinstance(group, str) else None,
-    )

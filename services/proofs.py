@@ -112,13 +112,17 @@ class Proofs:
 
         Raises NotFound; FeatureDisabled without a key.
         """
-        if not self._keys.can_sign:
-            raise FeatureDisabled("Receipts need LEDGER_SEAL_KEY.")
+        self.require_key()
         with self._db.read() as conn:
             leaf, _ = self._leaf(conn, actor, tx_id)
         hashed = merkle.leaf_hash(leaf.encode())
         posted_at = json.loads(leaf)["posted_at"]
         return self._keys.sign_receipt(actor.tenant_id, tx_id, hashed, posted_at)
+
+    def require_key(self) -> None:
+        """Raise FeatureDisabled if nothing can be signed here."""
+        if not self._keys.can_sign:
+            raise FeatureDisabled("Receipts need LEDGER_SEAL_KEY.")
 
     def consistency(self, tenant_id: str, first: int, second: int | None) -> dict[str, Any]:
         """Prove that the tree of a checkpoint begins as that of an earlier one.

@@ -77,6 +77,9 @@ class ExpectBody(Model):
     version: Annotated[int, Field(ge=0, le=MOST_INTEGER)]
 
 
+Expect = Annotated[list[ExpectBody], Field(max_length=100)]
+
+
 class PostingBody(Model):
     """What every posting may have."""
 
@@ -91,7 +94,8 @@ class TransactionBody(PostingBody):
     legs: Annotated[list[LegBody], Field(min_length=1)]
     reference: Maybe[TransactionReference] = None
     effective_at: EffectiveAt = None
-    expect: Annotated[Maybe[list[ExpectBody]], Field(description="At most 100.")] = None
+    expect: Maybe[Expect] = None
+    receipt: Annotated[bool, Field(description="Answer with a signed receipt.")] = False
     dry_run: DryRun = False
 
 
@@ -112,7 +116,7 @@ class BatchItem(PostingBody):
     legs: Annotated[list[LegBody], Field(min_length=1)]
     reference: Maybe[TransactionReference] = None
     effective_at: EffectiveAt = None
-    expect: Maybe[list[ExpectBody]] = None
+    expect: Maybe[Expect] = None
     group: Annotated[
         Maybe[Annotated[str, Field(min_length=1, max_length=64)]],
         Field(description="Neighbours of one group are posted together or not at all."),
@@ -211,6 +215,9 @@ class PostingAnswer(TransactionAnswer):
         Field(description="Of the accounts it touched, but those that have several stripes."),
     ]
     dry_run: Annotated[bool, Field(description="True: nothing was posted.")] = False
+    receipt: Annotated[
+        str | None, Field(description="A signed note that binds us to it, if asked for.")
+    ] = None
 
 
 class BatchFault(Answer):
