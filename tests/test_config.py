@@ -410,6 +410,26 @@ def test_a_session_is_not_idle_for_longer_than_it_lives() -> None:
     assert names({"REFRESH_IDLE_S": "100", "REFRESH_ABSOLUTE_S": "99"}) == {"REFRESH_IDLE_S"}
 
 
+@pytest.mark.parametrize(
+    ("memory_kib", "time_cost", "is_safe"),
+    [("65536", "3", True), ("47104", "1", True), ("8192", "5", True), ("8192", "4", False)],
+)
+def test_production_hashes_no_weaker_than_is_advised(
+    memory_kib: str, time_cost: str, is_safe: bool
+) -> None:
+    """A16: the weakest pair that is advised anywhere is 7 MiB by 5 passes."""
+    given = {"ARGON2_MEMORY_KIB": memory_kib, "ARGON2_TIME_COST": time_cost}
+    assert names({**PRODUCTION, **given}) == (set() if is_safe else {"ARGON2_MEMORY_KIB"})
+    assert names(given) == set()
+
+
+def test_workers_share_half_the_cpus_for_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A24: at least one each."""
+    monkeypatch.setattr("config.cpus", lambda: 16)
+    assert Config.load({"WEB_CONCURRENCY": "2"}).argon2_slots == 4
+    assert Config.load({"WEB_CONCURRENCY": "16"}).argon2_slots == 1
+
+
 def test_production_runs_without_redis_unless_told() -> None:
     config = Config.load(PRODUCTION)
     assert config.redis_url == SecretStr("off")
