@@ -20,6 +20,7 @@ from persistence.kv import Kv, KvSettings
 from persistence.migration_check import MigrationCheck
 from services import Services
 from services.access_tokens import AccessTokens, AccessTokenSettings
+from services.admin_queries import AdminQueries
 from services.api_keys import ApiKeys
 from services.checkpoints import SealKeys
 from services.credentials import Credentials
@@ -118,6 +119,7 @@ def _services(config: Config) -> Services:
         db=db,
         kv=kv,
         access_tokens=access_tokens,
+        admin_queries=AdminQueries(db, cursors, config.list_scan_rows),
         api_keys=api_keys,
         credentials=Credentials(db, api_keys, access_tokens),
         currencies=currencies,
@@ -164,6 +166,7 @@ def _services(config: Config) -> Services:
         rate_limits=rate_limits,
         settings=settings,
         tenants=Tenants(db),
+        throttle=throttle,
         users=Users(db),
         webhooks=_webhooks(config, db, cursors),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from commands.audit import audit
 from commands.auth import api_keys, tenants
 from commands.config import check_config
 from commands.currencies import currencies
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 ALL = (
     api_keys,
+    audit,
     auth_group,
     check_config,
     check_sql,

@@ -330,6 +330,12 @@ class NotReversible(AppError):
     code, status, title = "not_reversible", 409, "Not reversible"
 
 
+class ApiKeyEnded(AppError):
+    """The API key has ended, or has a successor: there is nothing to rotate."""
+
+    code, status, title = "api_key_ended", 409, "API key ended"
+
+
 class IdempotencyKeyCancelled(AppError):
     """This key was cancelled before its request came."""
 
@@ -451,6 +457,12 @@ class CurrencyAmbiguous(AppError):
     """The account has several currencies: name one."""
 
     code, status, title = "currency_ambiguous", 422, "Currency ambiguous"
+
+
+class ScopeNotGrantable(AppError):
+    """An API key holds at least one scope, and only such as keys may hold."""
+
+    code, status, title = "scope_not_grantable", 422, "Scope not grantable"
 
 
 class UserNotFound(AppError):

@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from blueprints import (
+    admin,
+    api_keys,
     auth,
     currencies,
     disputes,
@@ -40,6 +42,8 @@ ALL = (
     idempotency_keys.routes,
     currencies.routes,
     ledger.routes,
+    api_keys.routes,
+    admin.routes,
     ledger_accounts.routes,
     ledger_proofs.routes,
     postings.routes,

@@ -27,6 +27,7 @@ from blueprints.bodies.auth import (
     TokensAnswer,
     VerifyEmailBody,
 )
+from blueprints.caller import caller
 from blueprints.edge import Call, operation, respond
 from blueprints.exchange import exchange
 from blueprints.hooks import services
@@ -58,9 +59,6 @@ from errors import (
     TokenInvalidOrExpired,
     WeakPassword,
 )
-from observability import redact
-from repos.audit import Caller
-from services.api_keys import as_inet
 from services.sign_in import LogIn, Registration
 
 if TYPE_CHECKING:
@@ -69,7 +67,6 @@ if TYPE_CHECKING:
 routes = Blueprint("auth", __name__)
 
 BODY_MAX_BYTES = 4096
-USER_AGENT_MAX = 256
 TENANT = re.compile("[a-z][a-z0-9-]{0,31}")
 # What every route here can answer that counts calls; what every one can that hashes.
 COUNTED = (
@@ -94,7 +91,7 @@ HASHES = (*COUNTED, AuthBusy)
 def register(call: Call) -> Response:
     """Register; 202: open the link in the mail first, whoever has the address."""
     ask = Registration(**call.body.model_dump())
-    tokens = services().sign_in.register(_tenant(), ask, _caller())
+    tokens = services().sign_in.register(_tenant(), ask, caller())
     return _tokens(tokens, 201) if tokens else _accepted()
 
 
@@ -109,7 +106,7 @@ def register(call: Call) -> Response:
 def login(call: Call) -> Response:
     """Log in with address and password."""
     ask = LogIn(**call.body.model_dump())
-    return _tokens(services().sign_in.log_in(_tenant(), ask, _caller()))
+    return _tokens(services().sign_in.log_in(_tenant(), ask, caller()))
 
 
 @routes.post("/v1/auth/refresh")
@@ -131,7 +128,7 @@ def login(call: Call) -> Response:
 def refresh(call: Call) -> Response:
     """Exchange a refresh token for the next one; asked again, it gives the same."""
     token = call.body.refresh_token
-    return _tokens(services().sessions.refresh(token, _named_tenant(), _caller()))
+    return _tokens(services().sessions.refresh(token, _named_tenant(), caller()))
 
 
 @routes.post("/v1/auth/logout")
@@ -146,7 +143,7 @@ def logout(call: Call) -> Response:
     """End a session by its refresh token alone, or by its access token."""
     sessions, token = services().sessions, call.body.refresh_token
     if token is not None:
-        sessions.log_out(token, _named_tenant(), _caller())
+        sessions.log_out(token, _named_tenant(), caller())
         return _done()
     actor = admit(
         USERS,
@@ -155,7 +152,7 @@ def logout(call: Call) -> Response:
         request.remote_addr or "",
         services().credentials,
     )
-    sessions.revoke(*_session(actor), _caller(), reason="logged_out")
+    sessions.revoke(*_session(actor), caller(), reason="logged_out")
     return _done()
 
 
@@ -165,9 +162,9 @@ def logout_all(call: Call) -> Response:
     """End all sessions of the user, or all others."""
     tenant_id, user_id, session_id = _session(call.actor)
     if call.body.scope == "all":
-        services().sessions.revoke_all(tenant_id, user_id, call.actor.subject, _caller())
+        services().sessions.revoke_all(tenant_id, user_id, call.actor.subject, caller())
     else:
-        services().sessions.revoke_others(tenant_id, user_id, session_id, _caller())
+        services().sessions.revoke_others(tenant_id, user_id, session_id, caller())
     return _done()
 
 
@@ -208,7 +205,7 @@ def list_sessions(call: Call) -> Response:
 def revoke_session(call: Call, session_id: UUID) -> Response:
     """End one session of the user."""
     tenant_id, user_id, _ = _session(call.actor)
-    services().sessions.revoke(tenant_id, user_id, session_id, _caller())
+    services().sessions.revoke(tenant_id, user_id, session_id, caller())
     return _done()
 
 
@@ -222,7 +219,7 @@ def revoke_session(call: Call, session_id: UUID) -> Response:
 )
 def reauthenticate(call: Call) -> Response:
     """Prove the password again: an access token with a new time of authentication."""
-    tokens = services().sign_in.reauthenticate(*_session(call.actor), call.body.password, _caller())
+    tokens = services().sign_in.reauthenticate(*_session(call.actor), call.body.password, caller())
     return respond(200, AccessAnswer, {**_shown(tokens), "auth_time": tokens.session.auth_time})
 
 
@@ -240,7 +237,7 @@ def change_password(call: Call) -> Response:
     body = call.body
     return _tokens(
         services().password_changes.change(
-            tenant_id, user_id, body.current_password, body.new_password, _caller()
+            tenant_id, user_id, body.current_password, body.new_password, caller()
         )
     )
 
@@ -256,7 +253,7 @@ def change_password(call: Call) -> Response:
 def forgot_password(call: Call) -> Response:
     """Mail a link that sets a new password, if anybody has the address."""
     services().emails.request(
-        _tenant(), call.body.email, "reset", "password_reset_requested", _caller()
+        _tenant(), call.body.email, "reset", "password_reset_requested", caller()
     )
     return _accepted()
 
@@ -272,7 +269,7 @@ def forgot_password(call: Call) -> Response:
 def reset_password(call: Call) -> Response:
     """Set a new password by a link, once; all sessions end, and nobody is logged in."""
     services().password_changes.reset(
-        call.body.token, call.body.new_password, _named_tenant(), _caller()
+        call.body.token, call.body.new_password, _named_tenant(), caller()
     )
     return _done()
 
@@ -289,7 +286,7 @@ def change_email(call: Call) -> Response:
     """Mail a link to a new address; until it is used, the old one stays."""
     tenant_id, user_id, _ = _session(call.actor)
     services().emails.request_change(
-        tenant_id, user_id, call.body.new_email, call.body.password, _caller()
+        tenant_id, user_id, call.body.new_email, call.body.password, caller()
     )
     return _accepted()
 
@@ -304,7 +301,7 @@ def change_email(call: Call) -> Response:
 )
 def verify_email(call: Call) -> Response:
     """Prove an address by its link, once; a changed one ends all sessions."""
-    services().emails.verify(call.body.token, _named_tenant(), _caller())
+    services().emails.verify(call.body.token, _named_tenant(), caller())
     return _done()
 
 
@@ -319,7 +316,7 @@ def verify_email(call: Call) -> Response:
 def resend_verification(call: Call) -> Response:
     """Mail the link that proves an address again, if it is still to be proven."""
     services().emails.request(
-        _tenant(), call.body.email, "verify", "email_verification_requested", _caller()
+        _tenant(), call.body.email, "verify", "email_verification_requested", caller()
     )
     return _accepted()
 
@@ -349,15 +346,6 @@ def _tenant() -> str:
     tenant_id = _named_tenant() or services().config.default_tenant
     exchange().tenant_id = tenant_id
     return tenant_id
-
-
-def _caller() -> Caller:
-    agent = request.headers.get("User-Agent")
-    return Caller(
-        address=as_inet(request.remote_addr or ""),
-        user_agent=redact(agent)[:USER_AGENT_MAX] if agent else None,
-        request_id=exchange().request_id,
-    )
 
 
 def _session(actor: Any) -> tuple[str, UUID, UUID]:

@@ -68,6 +68,7 @@ TENANT = Parsed(
 )
 KEY_ID = Parsed("the 12 characters after the tenant in the key", _matching("[0-9A-Za-z]{12}"))
 KID = Parsed("the 43 characters of a key's thumbprint", _matching("[0-9A-Za-z_-]{43}"))
+EVENT = Parsed("an event, like api_key_created", _matching("[a-z_]{1,64}"))
 MOMENT = Parsed("a time with its zone, like 2030-01-31T12:00:00Z", _moment)
 NETWORK = Parsed("a network, like 192.0.2.0/24", ip_network)
 

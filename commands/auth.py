@@ -23,7 +23,7 @@ from commands.arguments import (
 from commands.database import opened_database
 from commands.show import show
 from commands.subject import subject
-from services.api_keys import ApiKeys
+from services.api_keys import OVERLAP_MAX_S, OVERLAP_S, ApiKeys
 from services.tenants import Tenants
 
 if TYPE_CHECKING:
@@ -130,6 +130,27 @@ def list_keys(tenant_id: str | None, as_json: bool) -> None:
         rows = ApiKeys(db).list_by_tenant(tenant_id or config.default_tenant)
     text = "\n".join(f"{row.id}  {_state(row)}  {row.name}  {','.join(row.scopes)}" for row in rows)
     show({"data": [_key_shown(row) for row in rows]}, text, as_json)
+
+
+@api_keys.command("rotate")
+@click.argument("key_id", type=KEY_ID)
+@tenant_option
+@click.option(
+    "--overlap-s",
+    type=click.IntRange(0, OVERLAP_MAX_S),
+    default=OVERLAP_S,
+    show_default=True,
+    help="For so many seconds the old key works too.",
+)
+@json_option
+def rotate_key(key_id: str, tenant_id: str | None, overlap_s: int, as_json: bool) -> None:
+    """Make a successor of the key KEY_ID and show it, this once."""
+    with opened_database() as (config, db):
+        row, bearer = ApiKeys(db).rotate(
+            tenant_id or config.default_tenant, key_id, subject(), overlap_s=overlap_s
+        )
+    click.echo("Keep the key now: only its hash is stored.", err=True)
+    show({**_key_shown(row), "api_key": bearer}, bearer, as_json)
 
 
 @api_keys.command("revoke")

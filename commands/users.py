@@ -22,8 +22,10 @@ from commands.arguments import LABEL, json_option, tenant_option
 from commands.database import opened_database
 from commands.show import show
 from commands.subject import subject
+from persistence.kv import Kv, KvSettings
 from services.passwords import passwords_of
 from services.stored_hashes import parse_class
+from services.throttle import Throttle, ThrottleSettings
 from services.user_import import BadLine, UserImport, read_person
 from services.users import FIRST_PAGE, Users
 
@@ -140,6 +142,20 @@ def disable(who: str, tenant_id: str | None, reason: str | None, as_json: bool) 
 def enable(who: str, tenant_id: str | None, reason: str | None, as_json: bool) -> None:
     """Let WHO in again, by a new log-in."""
     _set_status(who, tenant_id, "active", reason, as_json)
+
+
+@users.command("unlock")
+@click.argument("who")
+@tenant_option
+@reason_option
+@json_option
+def unlock(who: str, tenant_id: str | None, reason: str | None, as_json: bool) -> None:
+    """Forget the log-ins of WHO that failed: the next try counts from anew."""
+    with _found(who, tenant_id) as (config, db, found):
+        secret = next(iter(config.subkeys("throttle").values()))
+        throttle = Throttle(db, Kv(None, KvSettings()), ThrottleSettings(), secret)
+        throttle.unlock(found.tenant_id, found.id, subject(), reason=reason)
+    show(asdict(found), f"{found.id} is unlocked", as_json)
 
 
 def _set_status(

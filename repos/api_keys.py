@@ -43,8 +43,11 @@ class LiveKeyRow:
 
 AUTHENTICATE = statement("api_keys/authenticate", LiveKeyRow)
 CREATE = statement("api_keys/create", KeyRow)
+GET = statement("api_keys/get", KeyRow)
 LIST_BY_TENANT = statement("api_keys/list_by_tenant", KeyRow)
+LIST_PAGE = statement("api_keys/list_page", KeyRow)
 REVOKE = statement("api_keys/revoke", KeyRow)
+ROTATE = statement("api_keys/rotate", KeyRow)
 TOUCH = statement("api_keys/touch")
 
 
@@ -66,6 +69,8 @@ def create(
     expires_at: datetime | None,
     audit_id: UUID,
     subject: str,
+    address: str | None,
+    request_id: str,
 ) -> KeyRow | None:
     """Store a new key and its audit row; None: no such tenant, or the expiry has passed."""
     return CREATE.one_or_none(
@@ -80,7 +85,14 @@ def create(
         expires_at=expires_at,
         audit_id=audit_id,
         subject=subject,
+        address=address,
+        request_id=request_id,
     )
+
+
+def get(conn: Conn, *, tenant_id: str, key_id: str) -> KeyRow | None:
+    """Read one key; None: the tenant has none such."""
+    return GET.one_or_none(conn, tenant_id=tenant_id, key_id=key_id)
 
 
 def list_by_tenant(conn: Conn, *, tenant_id: str) -> list[KeyRow]:
@@ -88,8 +100,25 @@ def list_by_tenant(conn: Conn, *, tenant_id: str) -> list[KeyRow]:
     return LIST_BY_TENANT.all(conn, tenant_id=tenant_id)
 
 
+def list_page(
+    conn: Conn, *, tenant_id: str, before_at: str, before_id: str, row_limit: int
+) -> list[KeyRow]:
+    """Up to `row_limit` keys made before the key `before_id`, newest first."""
+    return LIST_PAGE.all(
+        conn, tenant_id=tenant_id, before_at=before_at, before_id=before_id, row_limit=row_limit
+    )
+
+
 def revoke(
-    conn: Conn, *, tenant_id: str, key_id: str, reason: str | None, audit_id: UUID, subject: str
+    conn: Conn,
+    *,
+    tenant_id: str,
+    key_id: str,
+    reason: str | None,
+    audit_id: UUID,
+    subject: str,
+    address: str | None,
+    request_id: str,
 ) -> KeyRow | None:
     """End a key, audited if it was alive; None: the tenant has no such key."""
     return REVOKE.one_or_none(
@@ -99,6 +128,36 @@ def revoke(
         reason=reason,
         audit_id=audit_id,
         subject=subject,
+        address=address,
+        request_id=request_id,
+    )
+
+
+def rotate(
+    conn: Conn,
+    *,
+    tenant_id: str,
+    key_id: str,
+    new_key_id: str,
+    new_key_hash: bytes,
+    overlap_s: int,
+    audit_id: UUID,
+    subject: str,
+    address: str | None,
+    request_id: str,
+) -> KeyRow | None:
+    """Store a successor and let the old key end; None: it has ended, was replaced, or is not."""
+    return ROTATE.one_or_none(
+        conn,
+        tenant_id=tenant_id,
+        key_id=key_id,
+        new_key_id=new_key_id,
+        new_key_hash=new_key_hash,
+        overlap_s=overlap_s,
+        audit_id=audit_id,
+        subject=subject,
+        address=address,
+        request_id=request_id,
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persistence.statements import statement
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from persistence.db import Conn
@@ -22,9 +23,71 @@ class Caller:
     request_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One event. `subject` did it, None: nobody proved who; `user_id` is whom it is about.
+
+    `is_edge`: where a page stopped looking; `is_shown`: it is what was asked for.
+    """
+
+    id: UUID
+    at: datetime
+    subject: str | None
+    user_id: UUID | None
+    session_id: UUID | None
+    event: str
+    outcome: str
+    reason: str | None
+    ip: str | None
+    user_agent: str | None
+    request_id: str | None
+    details: dict[str, Any]
+    is_edge: bool
+    is_shown: bool
+
+
+LIST = statement("audit/list", AuditRow)
+LIST_BY_USER = statement("audit/list_by_user", AuditRow)
+LIST_ADDRESSES = statement("audit/list_addresses", str)
 RECORD = statement("audit/record")
 DELETE_OLD = statement("audit/delete_old")
 COUNT_OLD = statement("audit/count_old", int)
+
+
+def list_(
+    conn: Conn,
+    *,
+    tenant_id: str,
+    event: str | None,
+    from_at: str,
+    to_at: str,
+    before_at: str,
+    before_id: UUID,
+    scan_rows: int,
+    row_limit: int,
+) -> list[AuditRow]:
+    """Events of a tenant, newest first; of `scan_rows` rows at most."""
+    return LIST.all(
+        conn,
+        tenant_id=tenant_id,
+        event=event,
+        from_at=from_at,
+        to_at=to_at,
+        before_at=before_at,
+        before_id=before_id,
+        scan_rows=scan_rows,
+        row_limit=row_limit,
+    )
+
+
+def list_by_user(conn: Conn, *, user_id: UUID, **asked: Any) -> list[AuditRow]:
+    """Events about one user, newest first; else as `list_`."""
+    return LIST_BY_USER.all(conn, user_id=user_id, **asked)
+
+
+def list_addresses(conn: Conn, *, tenant_id: str, user_id: UUID) -> list[str]:
+    """From where a user's password was tried in vain within a quarter of an hour."""
+    return LIST_ADDRESSES.all(conn, tenant_id=tenant_id, user_id=user_id)
 
 
 def record(

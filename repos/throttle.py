@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from persistence.statements import statement
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from persistence.db import Conn
 
 
@@ -31,6 +33,7 @@ class CountRow:
 COUNT = statement("throttle/count", CountRow)
 GIVE_BACK = statement("throttle/give_back")
 CLEAR = statement("throttle/clear")
+CLEAR_ALL = statement("throttle/clear_all")
 DELETE_OLD = statement("throttle/delete_old")
 
 
@@ -47,6 +50,34 @@ def give_back(conn: Conn, *, tenant_id: str, bucket: str, key: bytes) -> int:
 def clear(conn: Conn, buckets: BucketKeys, *, tenant_id: str) -> int:
     """Forget the attempts on an account."""
     return CLEAR.count(conn, **asdict(buckets), tenant_id=tenant_id)
+
+
+def clear_all(
+    conn: Conn,
+    *,
+    tenant_id: str,
+    user_id: UUID,
+    pair_keys: list[bytes],
+    account_key: bytes,
+    subject: str,
+    reason: str | None,
+    audit_id: UUID,
+    address: str | None,
+    request_id: str,
+) -> int:
+    """Forget the attempts on an account from all of these addresses, audited."""
+    return CLEAR_ALL.count(
+        conn,
+        tenant_id=tenant_id,
+        user_id=user_id,
+        pair_keys=pair_keys,
+        account_key=account_key,
+        subject=subject,
+        reason=reason,
+        audit_id=audit_id,
+        address=address,
+        request_id=request_id,
+    )
 
 
 def delete_old(conn: Conn, *, tenant_id: str | None, batch: int) -> int:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from persistence.db import Database
     from persistence.kv import Kv
     from services.access_tokens import AccessTokens
+    from services.admin_queries import AdminQueries
     from services.api_keys import ApiKeys
     from services.credentials import Credentials
     from services.currencies import Currencies
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from services.sign_in import SignIn
     from services.signing_keys import SigningKeys
     from services.tenants import Tenants
+    from services.throttle import Throttle
     from services.users import Users
     from services.webhooks import Webhooks
 
@@ -50,6 +52,7 @@ class Services:
     db: Database
     kv: Kv
     access_tokens: AccessTokens
+    admin_queries: AdminQueries
     api_keys: ApiKeys
     credentials: Credentials
     currencies: Currencies
@@ -78,5 +81,6 @@ class Services:
     rate_limits: RateLimits
     settings: Settings
     tenants: Tenants
+    throttle: Throttle
     users: Users
     webhooks: Webhooks

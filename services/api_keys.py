@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from hmac import compare_digest
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uuid_utils.compat import uuid7
 
 from errors import (
+    ApiKeyEnded,
     ApiKeyInvalid,
     AppError,
     IpNotAllowed,
     NotFound,
+    ScopeNotGrantable,
     TenantSuspended,
     ValidationFailed,
 )
-from observability import log
+from observability import current, log
 from repos import api_keys, tenants
 from services.actors import GRANTABLE, Actor
 from services.api_key_texts import read_key, write_key
@@ -32,14 +34,9 @@ if TYPE_CHECKING:
     from persistence.db import Database
     from repos.api_keys import KeyRow
 
+OVERLAP_S, OVERLAP_MAX_S = 86_400, 604_800
 TOUCH_S = 60.0
 TOUCHED_MAX = 10_000  # Keys remembered as touched, about 2 MB.
-
-
-class ScopeNotGrantable(AppError):
-    """An API key holds at least one scope, and only such as keys may hold."""
-
-    code, status, title = "scope_not_grantable", 422, "Scope not grantable"
 
 
 class ApiKeys:
@@ -103,6 +100,7 @@ class ApiKeys:
         *,
         allowed_cidrs: Sequence[IPv4Network | IPv6Network] = (),
         expires_at: datetime | None = None,
+        address: str | None = None,
     ) -> tuple[KeyRow, str]:
         """Make a key; its text is returned here and nowhere again. No `allowed_cidrs`: anywhere.
 
@@ -122,8 +120,7 @@ class ApiKeys:
                 scopes=sorted(set(scopes)),
                 allowed_cidrs=[str(each) for each in allowed_cidrs] or None,
                 expires_at=expires_at,
-                audit_id=self._new_id(),
-                subject=subject,
+                **self._by(subject, address),
             )
         if row is None:
             raise self._why_not(tenant_id)
@@ -147,14 +144,51 @@ class ApiKeys:
             return api_keys.list_by_tenant(conn, tenant_id=tenant_id)
 
     def get(self, tenant_id: str, key_id: str) -> KeyRow:
-        """Return a key as it may be shown; NotFound."""
-        found = [row for row in self.list_by_tenant(tenant_id) if row.id == key_id]
-        if not found:
+        """Return a key, an ended one too; NotFound."""
+        with self._db.read() as conn:
+            row = api_keys.get(conn, tenant_id=tenant_id, key_id=key_id)
+        if row is None:
             raise NotFound("The tenant has no such API key.")
-        return found[0]
+        return row
+
+    def rotate(
+        self,
+        tenant_id: str,
+        key_id: str,
+        subject: str,
+        *,
+        overlap_s: int = OVERLAP_S,
+        address: str | None = None,
+    ) -> tuple[KeyRow, str]:
+        """Make a successor of a live key, whose text is returned here and nowhere again (A11).
+
+        The old key ends in `overlap_s`, or earlier if it was to. NotFound; ApiKeyEnded: it has
+        ended already, or has a successor.
+        """
+        bearer = write_key(tenant_id)
+        _, new_key_id, digest = read_key(bearer)
+        with self._db.write() as conn:
+            row = api_keys.rotate(
+                conn,
+                tenant_id=tenant_id,
+                key_id=key_id,
+                new_key_id=new_key_id,
+                new_key_hash=digest,
+                overlap_s=overlap_s,
+                **self._by(subject, address),
+            )
+        if row is None:
+            self.get(tenant_id, key_id)
+            raise ApiKeyEnded
+        return row, bearer
 
     def revoke(
-        self, tenant_id: str, key_id: str, subject: str, reason: str | None = None
+        self,
+        tenant_id: str,
+        key_id: str,
+        subject: str,
+        reason: str | None = None,
+        address: str | None = None,
     ) -> KeyRow:
         """End a key: no request that starts after this is served. Twice is harmless; NotFound."""
         with self._db.write() as conn:
@@ -163,12 +197,20 @@ class ApiKeys:
                 tenant_id=tenant_id,
                 key_id=key_id,
                 reason=reason,
-                audit_id=self._new_id(),
-                subject=subject,
+                **self._by(subject, address),
             )
         if row is None:
             raise NotFound("The tenant has no such API key.")
         return row
+
+    def _by(self, subject: str, address: str | None) -> dict[str, Any]:
+        """Return what the audit row of a change says of who made it."""
+        return {
+            "audit_id": self._new_id(),
+            "subject": subject,
+            "address": None if address is None else as_inet(address),
+            "request_id": current().request_id,
+        }
 
 
 def _refuse_ungrantable(scopes: Sequence[str]) -> None:

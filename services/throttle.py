@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from errors import RateLimited
+from uuid_utils.compat import uuid7
+
+from errors import NotFound, RateLimited
+from observability import current
 from persistence.kv import KvDown
-from repos import throttle
+from repos import audit, throttle, users
 from repos.throttle import BucketKeys
+from services.users import NO_SUCH_USER, normalise_email
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -131,6 +135,40 @@ class Throttle:
         """Forget what was counted against an account."""
         with self._db.write() as conn:
             throttle.clear(conn, keys, tenant_id=tenant_id)
+
+    def unlock(
+        self,
+        tenant_id: str,
+        user_id: UUID,
+        subject: str,
+        *,
+        reason: str | None = None,
+        address: str | None = None,
+    ) -> None:
+        """Let a user try again at once, from every address. NotFound, also once erased.
+
+        `address`: of who unlocks. A known device waits for the end of its own window.
+        """
+        with self._db.read() as conn:
+            user = users.get(conn, tenant_id=tenant_id, user_id=user_id)
+            tried_from = audit.list_addresses(conn, tenant_id=tenant_id, user_id=user_id)
+        if user is None or user.email is None:
+            raise NotFound(NO_SUCH_USER)
+        email_norm = normalise_email(user.email)
+        keys = [self.keys(tenant_id, email_norm, each, None) for each in (*tried_from, None)]
+        with self._db.write() as conn:
+            throttle.clear_all(
+                conn,
+                tenant_id=tenant_id,
+                user_id=user_id,
+                pair_keys=[each.pair_key for each in keys],
+                account_key=keys[0].account_key,
+                subject=subject,
+                reason=reason,
+                audit_id=uuid7(),
+                address=address,
+                request_id=current().request_id,
+            )
 
 
 def too_many(wait_s: int) -> RateLimited:

@@ -1735,6 +1735,10 @@ ALTER TABLE ONLY public.webhook_deliveries
 ALTER TABLE ONLY public.webhook_endpoints
     ADD CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (tenant_id, id);
 
+CREATE INDEX audit_log_at_idx ON public.audit_log USING btree (tenant_id, at, id);
+
+CREATE INDEX audit_log_user_idx ON public.audit_log USING btree (tenant_id, user_id, at, id) WHERE (user_id IS NOT NULL);
+
 CREATE INDEX auth_sessions_expiry_idx ON public.auth_sessions USING btree (tenant_id, absolute_expires_at);
 
 CREATE INDEX auth_sessions_user_idx ON public.auth_sessions USING btree (tenant_id, user_id) WHERE (revoked_at IS NULL);

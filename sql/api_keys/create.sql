@@ -1,7 +1,8 @@
 -- api_keys/create: a new key of a tenant, known by its hash alone.
 -- why: an unknown tenant or an expiry that has passed gives no row; tenants/get says which.
 -- params: tenant_id text, key_id text, principal_id uuid, name text, key_hash bytea, scopes text[],
---   allowed_cidrs text[]?, expires_at timestamptz?, audit_id uuid, subject text
+--   allowed_cidrs text[]?, expires_at timestamptz?, audit_id uuid, subject text,
+--   address text?, request_id text
 -- kind: write | returns: 0..1 | locks: tenants row (key share)
 WITH owner AS (
     SELECT t.tenant_id
@@ -32,12 +33,14 @@ created AS (
 ),
 
 audited AS (
-    INSERT INTO audit_log (tenant_id, id, subject, event, details)
+    INSERT INTO audit_log (tenant_id, id, subject, event, ip, request_id, details)
     SELECT
         c.tenant_id,
         :'audit_id'::uuid,
         :'subject'::text,
         'api_key_created',
+        :'address'::text::inet,
+        nullif(:'request_id'::text, '-'),
         jsonb_build_object('key', c.id, 'principal_id', c.principal_id, 'scopes', c.scopes)
     FROM created AS c
 )

@@ -1,6 +1,7 @@
 -- api_keys/revoke: end a key; gives the key as it is now, no row if the tenant has none such.
 -- why: a revoked key keeps its first revocation, so asking twice is harmless and audited once.
--- params: tenant_id text, key_id text, reason text?, audit_id uuid, subject text
+-- params: tenant_id text, key_id text, reason text?, audit_id uuid, subject text,
+--   address text?, request_id text
 -- kind: write | returns: 0..1 | locks: api_keys row
 WITH target AS (
     SELECT
@@ -34,13 +35,15 @@ revoked AS (
 ),
 
 audited AS (
-    INSERT INTO audit_log (tenant_id, id, subject, event, reason, details)
+    INSERT INTO audit_log (tenant_id, id, subject, event, reason, ip, request_id, details)
     SELECT
         r.tenant_id,
         :'audit_id'::uuid,
         :'subject'::text,
         'api_key_revoked',
         r.revoked_reason,
+        :'address'::text::inet,
+        nullif(:'request_id'::text, '-'),
         jsonb_build_object('key', r.id, 'principal_id', r.principal_id)
     FROM revoked AS r
 )

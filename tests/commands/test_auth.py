@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from commands import auth
+from errors import ApiKeyInvalid
 from persistence.db import Database, DbSettings
 from services.api_keys import ApiKeys
 
@@ -25,12 +27,14 @@ class Flask:
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
 
-    def __call__(self, group: click.Group, *arguments: str, stdin: str | None = None) -> Result:
+    def __call__(self, group: click.Command, *arguments: str, stdin: str | None = None) -> Result:
         result = CliRunner(env=self.environment).invoke(group, arguments, input=stdin)
         assert result.exit_code != 1, result.exception
         return result
 
-    def json(self, group: click.Group, *arguments: str, stdin: str | None = None) -> dict[str, Any]:
+    def json(
+        self, group: click.Command, *arguments: str, stdin: str | None = None
+    ) -> dict[str, Any]:
         result = self(group, *arguments, "--json", stdin=stdin)
         assert result.exit_code == 0, result.stderr
         return dict(json.loads(result.stdout))
@@ -112,11 +116,29 @@ def test_a_key_is_revoked_with_a_reason_in_its_tenant(flask: Flask, database: st
     assert told == [(True, "lost laptop")]
 
 
+def test_a_key_is_rotated_and_its_successor_shown_once(flask: Flask, database: str) -> None:
+    """A11."""
+    made = flask.json(auth.api_keys, "create", "--name", "shop", "--scope", "payments:read")
+    new = flask.json(auth.api_keys, "rotate", made["id"], "--overlap-s", "0")
+    assert new["principal_id"] == made["principal_id"]
+    again = flask(auth.api_keys, "rotate", made["id"])
+    assert (again.exit_code, again.stderr[:14]) == (3, "api_key_ended:")
+    text = flask(auth.api_keys, "rotate", new["id"]).stdout
+    assert text.startswith("srk_default_")
+    db = Database(database, DbSettings(pool_size=1))
+    for bearer, works in ((made["api_key"], False), (new["api_key"], True), (text[:-1], True)):
+        with contextlib.nullcontext() if works else pytest.raises(ApiKeyInvalid):
+            ApiKeys(db).authenticate(bearer, "192.0.2.1")
+    db.close()
+
+
 @pytest.mark.parametrize(
     ("group", "arguments", "code"),
     [
         (auth.tenants, ["create", "Acme"], 2),
         (auth.tenants, ["create", "a_b"], 2),
+        (auth.api_keys, ["rotate", "a" * 12, "--overlap-s", "604801"], 2),
+        (auth.api_keys, ["rotate", "a" * 12], 3),
         (auth.tenants, ["create", "acme", "--name", "a\nb"], 2),
         (auth.tenants, ["create", "acme", "--name", "x" * 201], 2),
         (auth.tenants, ["create", "default"], 3),
@@ -129,7 +151,7 @@ def test_a_key_is_revoked_with_a_reason_in_its_tenant(flask: Flask, database: st
     ],
 )
 def test_what_cannot_be_done_exits_with_its_code(
-    flask: Flask, group: click.Group, arguments: list[str], code: int
+    flask: Flask, group: click.Command, arguments: list[str], code: int
 ) -> None:
     """Section 4 of the architecture page: 2 usage, 3 a finding; nothing on stdout."""
     result = flask(group, *arguments)

@@ -107,6 +107,15 @@ def test_a_user_is_disabled_and_enabled_with_a_reason(flask: Flask, database: st
     assert rows(database, told) == [("left",), (None,)]
 
 
+def test_a_user_is_unlocked(flask: Flask, database: str) -> None:
+    """A27: told even if nothing was counted."""
+    made = flask.json(users, "create", "ada@x.de")
+    assert flask.json(users, "unlock", "ADA@x.de", "--reason", "called")["id"] == made["id"]
+    assert flask(users, "unlock", made["id"]).stdout == f"{made['id']} is unlocked\n"
+    told = "SELECT reason FROM audit_log WHERE event = 'user_unlocked' ORDER BY id"
+    assert rows(database, told) == [("called",), (None,)]
+
+
 def test_a_user_is_erased_once_it_is_meant(flask: Flask) -> None:
     made = flask.json(users, "create", "ada@x.de")
     assert flask(users, "erase", "ada@x.de").exit_code == 2
@@ -122,6 +131,7 @@ def test_a_user_is_erased_once_it_is_meant(flask: Flask) -> None:
         (["create", "ada@x.de", "--role", "god"], 2),
         (["list", "--limit", "0"], 2),
         (["disable", "nobody@x.de"], 3),
+        (["unlock", "nobody@x.de"], 3),
         (["disable", "no address"], 2),
         (["enable", "01890a5d-ac96-774b-bcce-b302099a8057"], 3),
         (["role", "nobody@x.de", "user"], 3),

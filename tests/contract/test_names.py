@@ -24,8 +24,8 @@ NO_SERVICE_OF_ITS_NAME = {
 VERBS = """
     authenticate authorize begin cancel capture change check claim clear count create delete end
     erase expire explain export finish get give import list lock open post queue read
-    reauthenticate record redact register renew request reset resolve revoke set touch transfer
-    update upgrade verify void warn
+    reauthenticate record redact register renew request reset resolve revoke rotate set touch
+    transfer update upgrade verify void warn
 """
 # These say what a look at the server shows; there is nothing else to do with it than to read it.
 WITHOUT_A_VERB = {"ops/event_epoch", "ops/facts", "ops/server_settings"}

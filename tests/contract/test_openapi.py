@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from tests.world import World
 
-# Codes that no route answers with yet: they come with operators' routes.
-NOT_YET = {"last_operator", "reauthentication_required"}
 # Every path answers these, and no operation does.
 OF_NO_OPERATION = {
     "method_not_allowed",
@@ -65,7 +63,7 @@ def test_every_error_is_described_somewhere(app: Flask) -> None:
     """AF1; and every code that is described stands in errors.py, where its page comes from."""
     codes = {error.code for error in all_errors()}
     codes.add(AppError.code)
-    assert codes ^ described_codes(described(app)[0]) == NOT_YET | OF_NO_OPERATION
+    assert codes ^ described_codes(described(app)[0]) == OF_NO_OPERATION
 
 
 def test_page_shows_every_operation(app: Flask) -> None:

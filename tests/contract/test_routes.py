@@ -10,8 +10,10 @@ from flask import Flask
 
 import blueprints
 from blueprints.openapi import operations
+from blueprints.policy import Policy
 from errors import RateLimited
 from services.actors import GRANTABLE, SCOPES
+from tests.contract.tree import ROOT
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule
@@ -19,31 +21,20 @@ if TYPE_CHECKING:
     from tests.world import World
 
 NOTHING = "00000000-0000-7000-8000-000000000000"
-# Section 2 of the auth page: who may use what. The longest prefix decides.
-PUBLIC = {"/livez", "/readyz", "/healthz", "/metrics", "/openapi.json", "/docs", "/problems/<code>"}
-WELL_KNOWN = re.compile(r"(/t/<tenant>)?/\.well-known/[a-z.-]+")
-# Users' own things: these are public and throttled, /me is anybody's, the others are users'.
-OF_NOBODY_YET = {
-    "/v1/auth/register",
-    "/v1/auth/login",
-    "/v1/auth/refresh",
-    "/v1/auth/logout",
-    "/v1/auth/password/forgot",
-    "/v1/auth/password/reset",
-    "/v1/auth/email/verify",
-    "/v1/auth/email/verify/resend",
+# Who may use what: the table of docs/auth.md, which shows every route.
+ROW = re.compile(r"^\| ([A-Z]+) \| `(/[^`]*)` \| (fresh )?`?([a-z:]+)`? \|$", re.MULTILINE)
+TABLE = {
+    (method, route): Policy("fresh" if is_fresh else "scope", word) if ":" in word else Policy(word)
+    for method, route, is_fresh, word in ROW.findall((ROOT / "docs/auth.md").read_text("utf-8"))
 }
 SCOPES_OF = {
-    "/v1/payments": "payments:",
-    "/v1/captures": "payments:",
-    "/v1/refunds": "payments:",
-    "/v1/disputes": "payments:",
-    "/v1/idempotency-keys": "payments:",
-    "/v1/currencies": "payments:",
-    "/v1/ledger": "ledger:",
-    "/v1/webhook-endpoints": "webhooks:",
-    "/v1/events": "webhooks:",
+    "nobody": frozenset(),
+    "user": frozenset({"payments:create", "payments:read", "ledger:read"}),
+    "operator": SCOPES,
+    "stale operator": SCOPES,
 }
+MAY_BE_AWAY = {"/readyz", "/healthz"}  # They tell of stores that a test has not asked for.
+LOG_OUT = "/v1/auth/logout"  # It would end the session that asks.
 # POSTs that need no key: they have no effect of their own, or one that can be repeated.
 UNKEYED = {
     "/v1/payments/cancel-by-key",
@@ -72,34 +63,62 @@ def test_no_route_comes_after_the_boot(app: Flask) -> None:
         app.add_url_rule("/open", view_func=lambda: "x")
 
 
-def test_every_route_has_the_policy_of_its_prefix(app: Flask) -> None:
-    """AI7: the table of the auth page."""
+def test_every_route_has_the_policy_of_the_table(app: Flask) -> None:
+    """AI7: and the table has no other; public ones under /v1 count their callers."""
+    found = {(method, rule.rule): op.policy for rule, method, op in operations(app)}
+    assert found == TABLE
     for rule, _, op in operations(app):
-        if rule.rule in PUBLIC or WELL_KNOWN.fullmatch(rule.rule):
-            assert op.policy.kind == "public"
-            continue
-        if rule.rule.startswith("/v1/auth/"):
-            of_users = "any" if rule.rule == "/v1/auth/me" else "users"
-            assert op.policy.kind == ("public" if rule.rule in OF_NOBODY_YET else of_users)
-            assert op.policy.kind != "public" or RateLimited in op.errors
-            continue
-        prefix = next(each for each in SCOPES_OF if rule.rule.startswith(each))
-        assert op.policy.kind == "scope"
-        assert op.policy.required_scope in SCOPES
-        assert str(op.policy.required_scope).startswith(SCOPES_OF[prefix]), rule.rule
+        if op.policy.kind == "public" and rule.rule.startswith("/v1/"):
+            assert RateLimited in op.errors
 
 
-def test_no_route_opens_without_a_credential(app: Flask) -> None:
-    """A6."""
-    client = app.test_client()
-    for rule, method, op in operations(app):
-        if op.policy.kind != "public":
-            answer: Any = client.open(path_of(rule), method=method)
-            assert (answer.status_code, answer.json["code"]) == (401, "unauthenticated")
+def refused(policy: Policy, scopes: frozenset[str], kind: str) -> tuple[int, str] | None:
+    """Return what a caller of this kind is told at the door; None: it may come in."""
+    if policy.kind == "public":
+        return None
+    if kind == "nobody":
+        return 401, "unauthenticated"
+    lacks = policy.required_scope is not None and policy.required_scope not in scopes
+    if lacks or (policy.kind == "users" and kind == "key"):
+        return 403, "scope_missing"
+    if policy.kind == "fresh" and kind == "stale operator":
+        return 403, "reauthentication_required"
+    return None
+
+
+@pytest.mark.parametrize("kind", ["nobody", "key", "user", "operator", "stale operator"])
+def test_every_kind_of_caller_at_every_route(world: World, kind: str) -> None:
+    """A5, A6, A7, A10: the table decides, and nothing else says 401 or 403; never a 5xx."""
+    headers = headers_of(world, kind)
+    for (method, route), policy in TABLE.items():
+        if route == LOG_OUT:
+            continue
+        path = re.sub(r"<[^>]+>", NOTHING, route)
+        answer: Any = world.app.test_client().open(
+            path, method=method, headers=headers, buffered=True
+        )
+        expected = refused(policy, SCOPES_OF.get(kind, GRANTABLE), kind)
+        if expected is not None:
+            assert (answer.status_code, answer.json["code"]) == expected, (method, route)
+        elif route in MAY_BE_AWAY:
+            assert answer.status_code in {200, 503}
+        else:
+            assert answer.status_code < 500, (method, route)
+            assert answer.status_code not in {401, 403}, (method, route)
+
+
+def headers_of(world: World, kind: str) -> dict[str, str]:
+    """Return what a caller of this kind sends."""
+    if kind == "nobody":
+        return {}
+    if kind == "key":
+        return {"Authorization": f"Bearer {world.api_key}"}
+    age_s = 301 if kind.startswith("stale") else 0
+    return world.new_session(kind.rsplit(maxsplit=1)[-1], auth_age_s=age_s).headers
 
 
 def test_no_route_opens_without_its_scope(world: World) -> None:
-    """A6: every other scope together does not help."""
+    """A6: every other scope together does not help; nobody is told more than that."""
     for rule, method, op in operations(world.app):
         required = op.policy.required_scope
         if required is None:

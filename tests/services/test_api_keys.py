@@ -12,9 +12,11 @@ import psycopg
 import pytest
 
 from errors import (
+    ApiKeyEnded,
     ApiKeyInvalid,
     IpNotAllowed,
     NotFound,
+    ScopeNotGrantable,
     TenantSuspended,
     ValidationFailed,
 )
@@ -23,7 +25,7 @@ from persistence.db import Database, DbSettings
 from services import api_key_texts, api_keys
 from services.actors import GRANTABLE, SCOPES, Actor
 from services.api_key_texts import read_key, write_key
-from services.api_keys import ApiKeys, ScopeNotGrantable
+from services.api_keys import OVERLAP_MAX_S, ApiKeys
 from services.tenants import Tenants
 
 if TYPE_CHECKING:
@@ -260,6 +262,32 @@ def test_a_list_shows_the_tenants_own_keys_ended_ones_too(keys: ApiKeys, db: Dat
     ended = keys.revoke("default", first.id, "cli:ops")
     assert ended.revoked_at is not None
     assert keys.list_by_tenant("default") == [ended, second]
+
+
+def test_a_successor_lives_as_long_as_the_first_was_to(keys: ApiKeys, database_owner: str) -> None:
+    """A11: the old key ends with the overlap, or earlier if it was to."""
+    soon = datetime.now(UTC) + timedelta(hours=2)
+    row, _ = keys.create("default", "a", ["payments:read"], "cli:ops", expires_at=soon)
+    first, _ = keys.rotate("default", row.id, "cli:ops", overlap_s=OVERLAP_MAX_S)
+    assert keys.get("default", row.id).expires_at == soon
+    assert first.expires_at is not None
+    assert row.expires_at is not None
+    assert first.expires_at - first.created_at == row.expires_at - row.created_at
+    keys.rotate("default", first.id, "cli:ops", overlap_s=60)
+    ends = keys.get("default", first.id).expires_at
+    assert ends is not None
+    assert ends < first.expires_at
+
+
+def test_of_two_rotations_one_has_a_successor(keys: ApiKeys) -> None:
+    """A11: a key is replaced once, however many ask."""
+    row, _ = keys.create("default", "a", ["payments:read"], "cli:ops")
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(keys.rotate, "default", row.id, "cli:ops") for _ in range(8)]
+    failures = [each.exception() for each in asked]
+    assert failures.count(None) == 1
+    assert {type(each) for each in failures} == {type(None), ApiKeyEnded}
+    assert len(keys.list_by_tenant("default")) == 2
 
 
 def test_another_tenants_key_cannot_be_revoked(keys: ApiKeys, db: Database) -> None:
