@@ -19,6 +19,7 @@ import click
 
 from commands.database import opened_database
 from commands.mail import make_outbox
+from commands.replay import make_trust
 from commands.seals import make_seals
 from commands.signals import stopped_by_signals
 from config import Config
@@ -89,7 +90,9 @@ def _jobs(config: Config, db: Database, delivery: WebhookDelivery) -> Jobs:
         purge=AuthPurge(db, config.unverified_user_days),
         signing_keys=signing_keys_of(config, db),
     )
-    jobs = catalogue(db, partial(broken_rows, db), by, seal, delivery.work, auth, payments)
+    trust = make_trust(config)
+    look = partial(broken_rows, db)
+    jobs = catalogue(db, look, by, seal, delivery.work, auth, payments, trust)
     return Jobs(db, jobs, settings, f"{host}:{os.getpid()}")
 
 

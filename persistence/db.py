@@ -50,9 +50,12 @@ class Database:
         """Exactly one `kind: write` statement; sent again only where that is harmless."""
         return WriteConn(self.connections)
 
-    def transaction(self) -> Conn:
-        """Several statements, committed together at the end of the block; two round trips more."""
-        return TransactionConn(self.connections)
+    def transaction(self, *, patient: bool = False) -> Conn:
+        """Several statements, committed together at the end of the block; two round trips more.
+
+        `patient`: each may take as long as it needs; for commands, not for requests.
+        """
+        return TransactionConn(self.connections, patient=patient)
 
     def snapshot(self, idle_timeout_ms: int = 0) -> Conn:
         """A read-only view of one moment on an own connection; no deadline, `stream` works.

@@ -28,7 +28,7 @@ INTERVAL_S = 0.1
 # A cursor holds its last result: one that fetched many rows is not kept for the next time.
 KEPT_ROWS_MAX = 100
 # AC4: statements with their variants fit; a contract test counts them.
-PREPARED_MAX = 256
+PREPARED_MAX = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

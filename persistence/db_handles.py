@@ -61,6 +61,10 @@ class Conn(ABC):
         del values, batch
         raise RuntimeError(f"Bug: {statement.name} is streamed outside of a snapshot")
 
+    def twin(self) -> Conn:
+        """Return another connection to the same moment; only a snapshot has one."""
+        raise RuntimeError("Bug: only a snapshot has twins")
+
     def __enter__(self) -> Self:
         if self._context.holds_connection:
             raise RuntimeError("Bug: nested checkout: this request holds a connection already")

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from persistence.db_connection import lift_limits
@@ -18,11 +19,17 @@ if TYPE_CHECKING:
     from persistence.db_pool import Connections
     from persistence.statements import Statement
 
+_SAME_MOMENT = sql.SQL("SET TRANSACTION SNAPSHOT {}")
+
 
 class TransactionConn(Conn):
     """READ COMMITTED from BEGIN to COMMIT; what fails is rolled back whole."""
 
-    __slots__ = ()
+    __slots__ = ("_patient",)
+
+    def __init__(self, connections: Connections, *, patient: bool = False) -> None:
+        super().__init__(connections)
+        self._patient = patient
 
     def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
         """Send a statement; it is never sent again by itself."""
@@ -51,6 +58,8 @@ class TransactionConn(Conn):
             self._execute("BEGIN")
         except psycopg.Error as exc:
             self._again(partial(self._execute, "BEGIN"), Mode.READ, exc)
+        if self._patient:
+            lift_limits(self._connection)
 
     def _execute(self, command: str) -> None:
         self._connection.execute(command.encode(), prepare=False)
@@ -79,12 +88,21 @@ class TransactionConn(Conn):
 class SnapshotConn(Conn):
     """REPEATABLE READ, READ ONLY on its own connection, without a deadline: replay, exports."""
 
-    __slots__ = ("_idle_timeout_ms", "_streams")
+    __slots__ = ("_idle_timeout_ms", "_of", "_streams")
 
-    def __init__(self, connections: Connections, idle_timeout_ms: int = 0) -> None:
+    def __init__(
+        self, connections: Connections, idle_timeout_ms: int = 0, of: str | None = None
+    ) -> None:
+        """`of`: the name of the snapshot to look at, None for a new one."""
         super().__init__(connections)
         self._idle_timeout_ms = idle_timeout_ms
+        self._of = of
         self._streams = 0
+
+    def twin(self) -> SnapshotConn:
+        """Return another connection to the same moment; to be entered while this one is open."""
+        (name,) = self._connection.execute(b"SELECT pg_export_snapshot()").fetchone() or ("",)
+        return SnapshotConn(self._connections, self._idle_timeout_ms, of=name)
 
     def run(self, statement: Statement[Any], values: Sequence[Any]) -> psycopg.RawCursor[Any]:
         """Send a read of the snapshot."""
@@ -116,6 +134,8 @@ class SnapshotConn(Conn):
         self._raw = raw = self._connections.connect()
         try:
             raw.execute(b"BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", prepare=False)
+            if self._of is not None:
+                raw.execute(_SAME_MOMENT.format(self._of), prepare=False)
             lift_limits(raw, self._idle_timeout_ms)
         except psycopg.Error as exc:
             raw.close()

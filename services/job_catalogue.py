@@ -12,7 +12,7 @@ from services.holds import expire_holds
 from services.jobs import Finding, Job, tenants_of
 from services.ledger_writes import LedgerWrites
 from services.payment_jobs import PaymentJobSettings, catch_up, expire_payments
-from services.replay import Replay, ReplayAsk
+from services.replay import Replay, ReplayAsk, Trust
 from services.webhook_delivery import fan_out
 
 if TYPE_CHECKING:
@@ -49,12 +49,13 @@ def catalogue(
     deliver: Callable[[Run], Iterator[int]],
     auth: AuthJobs,
     payments: PaymentJobSettings = PaymentJobSettings(),  # noqa: B008  # Frozen.
+    trust: Trust = Trust(),  # noqa: B008  # As above.
 ) -> tuple[Job, ...]:
     """Return all jobs.
 
     `look()` yields each invariant with the number of rows that break it; `by` names this process
     in the audit rows of a verification; `seal` is the sealing with this process' keys, `deliver`
-    the work of its webhook threads.
+    the work of its webhook threads, `trust` whose checkpoints the verification believes.
     """
     return (
         Job(name="expire-holds", every_ms=5_000, work=partial(expire_holds, db, LedgerWrites(db))),
@@ -77,7 +78,7 @@ def catalogue(
         Job(
             name="verify-ledger",
             every_ms=DAY_MS,  # From the first entry on, so not each hour.
-            work=partial(verify_ledger, Replay(db), by, db),
+            work=partial(verify_ledger, Replay(db, trust=trust), by, db),
             is_long=True,
         ),
         Job(

@@ -95,6 +95,12 @@ class Growing:
         self.size = 0
         self._peaks: list[bytes] = []
 
+    def fork(self) -> Growing:
+        """Return a tree that grows apart from this one."""
+        other = Growing()
+        other.size, other._peaks = self.size, list(self._peaks)
+        return other
+
     def append(self, leaf: bytes) -> None:
         """Add the hash of the next leaf."""
         self.append_subtree(0, leaf)

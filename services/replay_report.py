@@ -5,24 +5,51 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from repos.replay import FaultRow
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
     from uuid import UUID
 
-    from repos.replay import FaultRow
+    from repos.replay import BalanceRow
+    from repos.replay_changes import ChangeRow
 
-# Levels whose faults say that the book itself is wrong; L3 is about what is computed from it.
-DAMAGE = frozenset({"L0", "L1", "L2"})
-CLEAN, PROJECTION, DAMAGED = 0, 3, 5
+# Levels whose faults say that the book itself is wrong; L3 is about what is computed from it, L5
+# about what the payments say.
+DAMAGE = frozenset({"L0", "L1", "L2", "L4"})
+CLEAN, PROJECTION, UNFINISHED, DAMAGED, PAYMENTS = 0, 3, 4, 5, 6
+CODES = {
+    "clean": CLEAN,
+    "projection": PROJECTION,
+    "refused": PROJECTION,
+    "unfinished": UNFINISHED,
+    "payments": PAYMENTS,
+    "damaged": DAMAGED,
+}
+# If several apply, the first of these.
+WORST_FIRST = (DAMAGED, PAYMENTS, UNFINISHED, PROJECTION, CLEAN)
+
+
+def fault(field: str, expected: str | None, **known: Any) -> FaultRow:
+    """Return a fault; what is not named of account, transaction and `found` is None."""
+    nothing = dict.fromkeys(("account_id", "code", "currency", "stripe", "tx_id", "found"))
+    return FaultRow(field=field, expected=expected, **{**nothing, **known})
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Return the exit code that goes before the others (LR8)."""
+    return min(codes, key=WORST_FIRST.index, default=CLEAN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong, in one tenant's book."""
+    """One thing that is wrong, in one tenant's book; `action`: what was done about it."""
 
     tenant_id: str
     level: str
-    row: FaultRow
+    row: FaultRow | ChangeRow
+    action: str | None = None
 
     @property
     def data(self) -> dict[str, Any]:
@@ -38,6 +65,7 @@ class Finding:
             "field": row.field,
             "expected": row.expected,
             "found": row.found,
+            "action": self.action,
         }
 
     def stored(self, n: int) -> dict[str, Any]:
@@ -51,6 +79,7 @@ class Finding:
             "field": f"{row.field} (stripe {row.stripe})" if row.stripe else row.field,
             "expected": row.expected,
             "found": row.found,
+            "action": self.action,
         }
 
 
@@ -94,17 +123,32 @@ class TenantReport:
     transactions: int = 0
     entries: int = 0
     findings: list[Finding] = field(default_factory=list)
+    # Leaves that a good signature covers.
+    proven: int = 0
+    changed: int = 0
+    balances: list[BalanceRow] = field(default_factory=list)
+    # Why the check has no end, or a change was not made.
+    error: str | None = None
+    refusal: str | None = None
 
     @property
     def verdict(self) -> str:
-        """`clean`, `projection` (only L3: what is computed), or `damaged`."""
+        """`clean`, `projection` (L3 only), `payments`, `damaged`, `unfinished`, `refused`."""
         wrong = {level.level for level in self.levels.values() if level.mismatches}
-        return "damaged" if wrong & DAMAGE else "projection" if wrong else "clean"
+        if wrong & DAMAGE:
+            return "damaged"
+        if "L5" in wrong:
+            return "payments"
+        if self.error:
+            return "unfinished"
+        if wrong:
+            return "projection"
+        return "refused" if self.refusal else "clean"
 
     @property
     def exit_code(self) -> int:
         """LR8."""
-        return {"clean": CLEAN, "projection": PROJECTION, "damaged": DAMAGED}[self.verdict]
+        return CODES[self.verdict]
 
     @property
     def mismatches(self) -> int:
@@ -123,6 +167,12 @@ class TenantReport:
             "tenant": self.tenant_id,
             "levels": [level.data for level in self.levels.values()],
             "verdict": self.verdict,
+            "changed": self.changed,
+            "error": self.error,
+            "refusal": self.refusal,
+            "balances": [
+                {name: getattr(row, name) for name in row.__slots__} for row in self.balances
+            ],
         }
 
 
@@ -137,7 +187,7 @@ class Report:
     @property
     def exit_code(self) -> int:
         """LR8: damage before what is only computed."""
-        return max((tenant.exit_code for tenant in self.tenants), default=CLEAN)
+        return worst(tenant.exit_code for tenant in self.tenants)
 
     @property
     def findings(self) -> list[Finding]:
@@ -157,7 +207,7 @@ class Report:
             "run_id": str(self.run_id),
             "tenants": [tenant.data for tenant in self.tenants],
             "findings": [finding.data for finding in self.findings],
-            "changed": 0,
+            "changed": sum(tenant.changed for tenant in self.tenants),
             "watermark": self.watermark.isoformat() if self.watermark else None,
             "recorded": self.unrecorded is None,
             "exit_code": self.exit_code,

@@ -1,7 +1,7 @@
 -- replay/check_entries: count the entries, and those that their headers do not explain (L1).
 -- why: the whole book in one pass, headers by hash: per account it would look up each header anew.
 --   `changed`: the leg is there, with another amount or time. `unexplained`: there is no such leg.
--- params: tenant_id text, as_of text
+-- params: tenant_id text, as_of text, since text
 -- kind: read | returns: one | scan: tenant
 SELECT
     count(*) AS entries,
@@ -33,4 +33,6 @@ CROSS JOIN LATERAL (
             false
         ) AS is_leg
 ) AS j
-WHERE e.tenant_id = :'tenant_id'::text AND e.posted_at <= :'as_of'::text::timestamptz;
+WHERE
+    e.tenant_id = :'tenant_id'::text AND e.posted_at > :'since'::text::timestamptz
+    AND e.posted_at <= :'as_of'::text::timestamptz;

@@ -1,7 +1,7 @@
 -- replay/check_headers: count the headers, the sides of their legs, and what makes no sense in them.
 -- why: a leg whose accounts differ in currency makes money (L0). How many sides there are tells
 --   whether an entry is missing (L1), without looking for each of them.
--- params: tenant_id text, everything boolean, code_from text, code_to text, currency text?, as_of text
+-- params: tenant_id text, everything boolean, code_from text, code_to text, currency text?, as_of text, since text
 -- kind: read | returns: one | scan: tenant
 WITH picked AS (
     SELECT
@@ -28,4 +28,6 @@ LEFT JOIN LATERAL unnest(t.debit_accounts, t.credit_accounts)
 WITH ORDINALITY AS l (debit, credit, leg) ON t.status = 'applied'
 LEFT JOIN picked AS dr ON l.debit = dr.account_id
 LEFT JOIN picked AS cr ON l.credit = cr.account_id
-WHERE t.tenant_id = :'tenant_id'::text AND t.posted_at <= :'as_of'::text::timestamptz;
+WHERE
+    t.tenant_id = :'tenant_id'::text AND t.posted_at > :'since'::text::timestamptz
+    AND t.posted_at <= :'as_of'::text::timestamptz;

@@ -1,7 +1,7 @@
--- replay/get_watermark: the moment up to which the book can no longer grow; no row if none is known.
--- why: tells what a run may call final (LT5).
+-- replay/get_watermark: the moment up to which the book can no longer grow, and its tree.
+-- why: tells what a run may call final (LT5), and how many leaves there should be (L4).
 -- params: tenant_id text
 -- kind: read | returns: 0..1
-SELECT s.sealed_through
+SELECT nullif(s.sealed_through, '-infinity') AS sealed_through, s.tree_size
 FROM ledger_seal_state AS s
-WHERE s.tenant_id = :'tenant_id'::text AND s.sealed_through > '-infinity';
+WHERE s.tenant_id = :'tenant_id'::text;

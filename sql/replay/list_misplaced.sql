@@ -1,6 +1,6 @@
 -- replay/list_misplaced: the entries of one stripe that do not follow from the one before (L2).
 -- why: only asked about stripes in which replay/check_range has counted some.
--- params: tenant_id text, account_id bigint, stripe bigint, as_of text
+-- params: tenant_id text, account_id bigint, stripe bigint, as_of text, since text
 -- kind: read | returns: many
 SELECT
     w.account_id, w.code, w.currency::text AS currency, w.stripe, w.tx_id, f.field, f.expected, f.found
@@ -18,6 +18,17 @@ FROM (
     WHERE
         e.tenant_id = :'tenant_id'::text AND e.account_id = :'account_id'::bigint
         AND e.stripe = :'stripe'::bigint AND e.posted_at <= :'as_of'::text::timestamptz
+        -- The last entry of what is trusted is where the rest goes on from.
+        AND e.posted_at >= coalesce((
+            SELECT l.posted_at
+            FROM ledger_entries AS l
+            WHERE
+                l.tenant_id = :'tenant_id'::text AND l.account_id = :'account_id'::bigint
+                AND l.stripe = :'stripe'::bigint
+                AND l.posted_at <= :'since'::text::timestamptz
+            ORDER BY l.posted_at DESC
+            LIMIT 1
+        ), '-infinity')
     WINDOW s AS (ORDER BY e.posted_at, e.version)
 ) AS w
 CROSS JOIN LATERAL (
@@ -33,5 +44,5 @@ CROSS JOIN LATERAL (
         w.balance_after::text
     )
 ) AS f (field, is_fault, expected, found)
-WHERE f.is_fault
+WHERE f.is_fault AND w.posted_at > :'since'::text::timestamptz
 ORDER BY w.posted_at, w.version;

@@ -1,7 +1,7 @@
 -- replay/list_missing_legs: sides of legs without their entry (L1).
 -- why: only asked if the counts say that some are missing. An entry with another amount or time is
 --   not missing but changed: replay/list_unfit_entries names it.
--- params: tenant_id text, everything boolean, code_from text, code_to text, currency text?, as_of text
+-- params: tenant_id text, everything boolean, code_from text, code_to text, currency text?, as_of text, since text
 -- kind: read | returns: many | scan: tenant
 SELECT
     s.account_id, a.code, a.currency::text AS currency, coalesce(s.stripe, 0)::bigint AS stripe,
@@ -18,6 +18,7 @@ LEFT JOIN ledger_accounts AS a
     ON a.tenant_id = :'tenant_id'::text AND s.account_id = a.account_id
 WHERE
     t.tenant_id = :'tenant_id'::text AND t.status = 'applied'
+    AND t.posted_at > :'since'::text::timestamptz
     AND t.posted_at <= :'as_of'::text::timestamptz
     AND (
         :'everything'::boolean

@@ -1,7 +1,7 @@
 -- replay/list_unfit_entries: entries of some accounts that their headers do not explain (L1).
 -- why: replay/check_entries counts them for the whole book, this names them; for chosen accounts
 --   it is the check itself. `expected` is what the header says, None where it has no such leg.
--- params: tenant_id text, first_id bigint, last_id bigint, everything boolean, code_from text, code_to text, currency text?, as_of text
+-- params: tenant_id text, first_id bigint, last_id bigint, everything boolean, code_from text, code_to text, currency text?, as_of text, since text
 -- kind: read | returns: many
 SELECT
     e.account_id, a.code, a.currency::text AS currency, e.stripe, e.tx_id, f.field, f.expected,
@@ -44,6 +44,7 @@ CROSS JOIN LATERAL (
 WHERE
     e.tenant_id = :'tenant_id'::text
     AND e.account_id BETWEEN :'first_id'::bigint AND :'last_id'::bigint
+    AND e.posted_at > :'since'::text::timestamptz
     AND e.posted_at <= :'as_of'::text::timestamptz
     AND (
         :'everything'::boolean

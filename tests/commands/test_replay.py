@@ -57,7 +57,10 @@ def test_a_right_book_exits_0(book: Book, flask: Flask) -> None:
     result = flask("--tenant", TENANT)
 
     assert result.exit_code == 0
-    assert result.stdout == (f"{TENANT}: clean (L0 ok of 1, L1 ok of 2, L2 ok of 2, L3 ok of 2)\n")
+    assert result.stdout == (
+        f"{TENANT}: clean (L0 ok of 1, L1 ok of 2, L2 ok of 2, L3 ok of 2,"
+        " L4 ok of 0, L5 ok of 0)\n"
+    )
     assert result.stderr == ""
 
 
@@ -101,6 +104,10 @@ def test_json_is_one_object(book: Book, flask: Flask) -> None:
                     {"level": "L3", "ok": False, "checked": 2, "mismatches": 1, "listed_all": True}
                 ],
                 "verdict": "projection",
+                "changed": 0,
+                "error": None,
+                "refusal": None,
+                "balances": [],
             }
         ],
         "findings": [
@@ -114,6 +121,7 @@ def test_json_is_one_object(book: Book, flask: Flask) -> None:
                 "field": "credits_posted",
                 "expected": "100",
                 "found": "99",
+                "action": None,
             }
         ],
         "changed": 0,
@@ -126,8 +134,15 @@ def test_json_is_one_object(book: Book, flask: Flask) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--level", "L4"),
-        ("--level", "L5"),
+        ("--level", "L6"),
+        ("--level", "L4", "--account", "bank"),
+        ("--since-seal", "0"),
+        ("--since-seal", "first"),
+        ("--parallel", "9"),
+        ("--checkpoint", "/nowhere"),
+        ("--fix", "--rebuild"),
+        ("--fix", "--yes", "--level", "L3"),
+        ("--repair",),
         ("--level", "l1"),
         ("--tenant", "No Such"),
         ("--account", "users:*"),
@@ -140,7 +155,6 @@ def test_json_is_one_object(book: Book, flask: Flask) -> None:
         ("--as-of", "2999-01-01T00:00:00Z"),
         ("--max-mismatches", "0"),
         ("--level", "L0", "--account", "bank"),
-        ("--fix",),
         ("extra",),
     ],
     ids=" ".join,
