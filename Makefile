@@ -8,10 +8,12 @@ export PYTHON
 
 VENV = .venv/bin/python
 FLASK = $(VENV) -m flask
+# pytest ends with 5 where PgBouncer is not installed: no test was run.
+POOLED = TEST_POOLER=pgbouncer $(VENV) -m pytest -n 2 tests/blueprints
 QUICK = --ignore=tests/races --ignore=tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check faults bench lock schema openapi currencies db-reset
+.PHONY: help run test pooler check faults bench lock schema openapi currencies db-reset
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -19,12 +21,17 @@ help: ## List the commands.
 run: .venv/run ## Start everything on 127.0.0.1:8000 (PORT=8001 for another); Ctrl-C stops it.
 	@exec $(VENV) -m commands.serve
 
-test: .venv/test ## Run all tests on PostgreSQL 18, then those of the database on 16.
+test: .venv/test ## Run all tests on PostgreSQL 18, those of the database on 16, payments by PgBouncer.
 	@echo "--- PostgreSQL 18"; TEST_PG_MAJOR=18 $(VENV) -m pytest -n 2; on_18=$$?; \
 	echo "--- PostgreSQL 16"; TEST_PG_MAJOR=16 $(VENV) -m pytest -n 2 -m database; on_16=$$?; \
-	say() { [ $$1 -eq 0 ] && echo passed || echo "FAILED ($$1)"; }; \
-	echo "--- PostgreSQL 18: $$(say $$on_18). PostgreSQL 16: $$(say $$on_16)."; \
-	[ $$on_18 -eq 0 ] && [ $$on_16 -eq 0 ]
+	echo "--- PgBouncer"; $(POOLED)/test_payments.py; pooled=$$?; \
+	say() { case $$1 in 0) echo passed;; 5) echo "NOT RUN";; *) echo "FAILED ($$1)";; esac; }; \
+	echo "--- PostgreSQL 18: $$(say $$on_18). PostgreSQL 16: $$(say $$on_16)." \
+	"PgBouncer: $$(say $$pooled)."; \
+	[ $$on_18 -eq 0 ] && [ $$on_16 -eq 0 ] && { [ $$pooled -eq 0 ] || [ $$pooled -eq 5 ]; }
+
+pooler: .venv/test ## Run all tests of HTTP through a PgBouncer (Debian: apt install pgbouncer).
+	$(POOLED)
 
 check: .venv/test ## Lint, types, SQL and the quick tests: under two minutes.
 	$(VENV) -m ruff check .
@@ -34,7 +41,7 @@ check: .venv/test ## Lint, types, SQL and the quick tests: under two minutes.
 	$(VENV) -m pytest -n 2 $(QUICK)
 
 faults: .venv/test ## Races of 1,000 rounds and 100 kills each (`make test` has fewer of both).
-	RACE_ROUNDS=1000 FAULT_KILLS=100 $(VENV) -m pytest --timeout 0 tests/races tests/faults
+	RACE_ROUNDS=1000 FAULT_KILLS=100 FAULT_RELOADS=20 $(VENV) -m pytest --timeout 0 tests/races tests/faults
 
 bench: .venv/test ## Measure against the yardsticks; ARGS="--record" writes docs/performance.md.
 	$(VENV) -m bench $(ARGS)

@@ -52,6 +52,7 @@ from services.proofs import Proofs
 from services.rate_limits import POLICIES, RateLimits
 from services.refresh_tokens import RefreshTokens
 from services.refunds import Refunds
+from services.server_fit import boot_faults
 from services.sessions import Sessions, SessionSettings
 from services.settings import Settings
 from services.sign_in import SignIn
@@ -79,9 +80,12 @@ def create_app(config: Config) -> Flask:
         file=sys.stderr if is_command else None,
     )
     app = Flask("strongroom", static_folder=None)
-    hooks.install(app, _services(config))
+    services = _services(config)
+    hooks.install(app, services)
     problems.install(app)
-    app.extensions["strongroom.refusal"] = partial(wire.refusal, app)  # For gunicorn.conf.py.
+    # Both for gunicorn.conf.py.
+    app.extensions["strongroom.refusal"] = partial(wire.refusal, app)
+    app.extensions["strongroom.boot_faults"] = partial(boot_faults, config, services.db)
     blueprints.register_all(app)
     cli.register_all(app)
     return app

@@ -7,8 +7,10 @@ import faulthandler
 import json
 import logging
 import os
+import select
 import shutil
 import sys
+import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -52,6 +54,9 @@ limit_request_field_size = 8190
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - not a secret.
 # Only these may say by X-Forwarded-Proto what the client used.
 forwarded_allow_ips = ",".join(settings.trusted_proxy_ips)
+
+
+READY_WAIT_S = 60.0  # For new workers to load; then the old ones go all the same.
 
 
 class JsonLine(logging.Formatter):
@@ -98,9 +103,34 @@ def on_starting(server: Any) -> None:
         server.log.warning("No Valkey for this platform in the wheel: running without Redis")
 
 
-def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it with both.
+def post_fork(server: Any, worker: Any) -> None:
     """Tell the worker where the embedded servers are, before it loads the application."""
     os.environ.update(server.embedded.environment())
+    worker.ready = getattr(server, "ready", None)
+
+
+def on_reload(server: Any) -> None:
+    """Let the old workers serve until the new ones can.
+
+    gunicorn stops them at once: whoever comes then waits as long as the application loads.
+    """
+    server.ready = os.pipe()
+    server.manage_workers = partial(_replace_when_ready, server)
+
+
+def _replace_when_ready(server: Any) -> None:
+    """Stand for the one call that stops the old workers."""
+    del server.manage_workers  # The class's own again.
+    can_read, can_write = server.ready
+    left, until = server.cfg.workers, time.monotonic() + READY_WAIT_S
+    while left > 0 and time.monotonic() < until:
+        if select.select([can_read], [], [], 0.1)[0]:
+            left -= len(os.read(can_read, left))
+        server.reap_workers()  # One that cannot load halts us, as at a start.
+    server.ready = None
+    os.close(can_read)
+    os.close(can_write)
+    server.manage_workers()
 
 
 def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001 - gunicorn calls it with both.
@@ -122,17 +152,22 @@ def on_exit(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Begin to connect and hash once, so that no first request is slower (AC6, A25).
 
-    Refuse to serve with stored keys that cannot be opened.
+    Refuse to serve with stored keys that cannot be opened, and on a server that may lose answers
+    or hang (OS6, OD3).
     """
     held = worker.wsgi.extensions["strongroom"]
     held.db.open()
     held.kv.open()
     fault = held.signing_keys.fault()
-    if fault:
-        sys.stderr.write(f"{fault}\n")
+    faults = [*([fault] if fault else []), *worker.wsgi.extensions["strongroom.boot_faults"]()]
+    if faults:
+        sys.stderr.write("".join(f"{each}\n" for each in faults))
         sys.exit(Arbiter.APP_LOAD_ERROR)  # The one code of a worker that ends the master too.
     held.passwords.warm()
     worker.handle_error = partial(_refuse, worker, worker.handle_error)
+    worker.log.info("Worker ready (pid: %s)", worker.pid)
+    if worker.ready:
+        os.write(worker.ready[1], b"!")
 
 
 def _refuse(worker: Any, otherwise: Any, request: Any, client: Any, address: Any, exc: Any) -> None:

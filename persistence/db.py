@@ -36,7 +36,8 @@ class Database:
 
     def open(self) -> None:
         """Begin to connect, as each server process does after its fork (AC6)."""
-        self.connections.open()
+        if not self.connections.is_pooled:
+            self.connections.open()
 
     def close(self) -> None:
         """Close the pool; as a process or a command ends."""

@@ -63,6 +63,11 @@ class Connections:
         # Who holds a connection now: while somebody does, a full pool is busy, not unreachable.
         self._held: set[DeadlineConnection] = set()
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether PgBouncer is the pool, so that none is opened here."""
+        return self.settings.pooler == PGBOUNCER
+
     def open(self) -> _Pool:
         """Open the pool, if it is not open; its connections come by and by (AC6)."""
         with self._lock:
@@ -83,7 +88,7 @@ class Connections:
         DatabaseUnavailable or DeadlineExceeded; nothing was sent then.
         """
         started = monotonic()
-        if self.settings.pooler == PGBOUNCER:
+        if self.is_pooled:
             return self._connect_for(context.deadline)
         try:
             while True:
@@ -101,7 +106,7 @@ class Connections:
 
     def give_back(self, raw: DeadlineConnection) -> None:
         """Return a connection to the pool, which replaces it if it is closed."""
-        if self.settings.pooler == PGBOUNCER:
+        if self.is_pooled:
             raw.close()
             return
         self._held.discard(raw)
@@ -111,7 +116,8 @@ class Connections:
 
     def drain(self) -> None:
         """Replace all connections: the server behind them is not the one that takes writes."""
-        self.open().drain()
+        if not self.is_pooled:
+            self.open().drain()
 
     def connect(self) -> DeadlineConnection:
         """Return a new connection outside of the pool; raises DatabaseUnavailable."""
@@ -123,7 +129,9 @@ class Connections:
             raise DatabaseUnavailable(headers=RETRY_AFTER) from exc
 
     def stats(self) -> dict[str, int]:
-        """Return `size`, `available` and `waiting` of the pool."""
+        """Return `size`, `available` and `waiting` of the pool; PgBouncer counts its own."""
+        if self.is_pooled:
+            return {"size": 0, "available": 0, "waiting": 0}
         stats = self.open().get_stats()
         return {
             "size": stats["pool_size"],

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ import observability
 from persistence.embedded import EmbeddedServers, EmbeddedSettings
 from persistence.embedded_postgres import APP_ROLE, OWNER_ROLE, SUPERUSER, make_roles
 from persistence.migrator import MigrationSettings, apply_all
+from tests import bouncer
 from tests.clients import People
 from tests.world import World
 
@@ -40,6 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PG_MAJOR = int(os.environ.get("TEST_PG_MAJOR", "18"))
 # Durability is not what these databases are for, and a suite makes hundreds of them. Tests of
 # faults ask for `own_servers`, which keep every promise.
+LEFT_OUT = pytest.StashKey[Counter[str]]()
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
@@ -63,6 +66,8 @@ os.environ.setdefault("EMBEDDED_PG_MAJOR", str(PG_MAJOR))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "database: set by itself on what runs on 16 too (AT9)")
+    config.addinivalue_line("markers", "needs(program): is left out, and counted, without it")
+    config.stash[LEFT_OUT] = Counter()
     _refuse_outside_sockets()
     if "PYTEST_XDIST_WORKER" not in os.environ:
         _stop_leftovers()
@@ -89,9 +94,45 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if names & {"postgres", "var_dir", "own_servers"}:
             item.add_marker("database")
         without = os.environ.get("TEST_REDIS_URL") == "off" and "kv_url" in names
-        (left_out if without else kept).append(item)
+        (left_out if without or _missing(item) else kept).append(item)
     items[:] = kept
+    needed = Counter(name for item in left_out for name in _missing(item)[:1])
+    config.stash[LEFT_OUT] = needed
     config.hook.pytest_deselected(items=left_out)
+
+
+def _missing(item: pytest.Item) -> list[str]:
+    """Return the programs of the system that the test needs and that are not installed."""
+    needed = [name for mark in item.iter_markers("needs") for name in mark.args]
+    if bouncer.IS_ON and "database" in getattr(item, "fixturenames", ()):
+        needed.append("pgbouncer")
+    return [name for name in needed if not program(name)]
+
+
+def program(name: str) -> str | None:
+    """Return the path of a program of the system; servers are not in everybody's PATH."""
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let an xdist worker tell what it left out: only the run itself can say so."""
+    output = getattr(session.config, "workeroutput", None)
+    left_out = session.config.stash[LEFT_OUT]
+    if output is not None:
+        output["left_out"] = dict(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take it over: every worker has collected the same."""
+    told = getattr(node, "workeroutput", {}).get("left_out", {})
+    node.config.stash[LEFT_OUT] = Counter(told)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say what did not run, so that it does not look as if it had (AT7)."""
+    for name, number in sorted(config.stash[LEFT_OUT].items()):
+        terminalreporter.write_line(f"NOT RUN: {number} tests need {name}, which is not installed.")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -268,10 +309,28 @@ def _assert_invariants(url: str) -> None:
     assert not broken, f"The test broke an invariant (AT3): {broken}"
 
 
+@pytest.fixture(scope="session")
+def bouncers_folder(postgres: PostgresServer) -> Iterator[Path]:
+    """Where a PgBouncer before the run's server has its socket; the role keeps the settings."""
+    found = program("pgbouncer")
+    assert found, "A test that needs pgbouncer says so by its mark."
+    with psycopg.connect(postgres.admin_url, autocommit=True) as conn:
+        conn.execute("SELECT pg_advisory_lock(hashtext('strongroom tests'))")
+        conn.execute((ROOT / "deploy/roles.sql").read_bytes())
+    with bouncer.running(found, postgres.admin_url, postgres.passwords) as folder:
+        yield folder
+
+
 @pytest.fixture
-def database(postgres: PostgresServer, clone: str) -> str:
-    """URL of a fresh, migrated database, as the application's unprivileged role."""
-    return postgres.url(clone, APP_ROLE)
+def database(postgres: PostgresServer, clone: str, request: pytest.FixtureRequest) -> str:
+    """URL of a fresh, migrated database, as the application's unprivileged role.
+
+    With TEST_POOLER=pgbouncer it goes through a PgBouncer.
+    """
+    url = postgres.url(clone, APP_ROLE)
+    if bouncer.IS_ON:
+        return bouncer.through(url, request.getfixturevalue("bouncers_folder"))
+    return url
 
 
 @pytest.fixture

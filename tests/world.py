@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,6 +58,7 @@ class World:
             "DATABASE_URL": database,
             "REDIS_URL": redis_url,
             "VAR_DIR": str(var_dir),
+            "DB_POOLER": os.environ.get("TEST_POOLER", "none"),
             "FEATURE_LEDGER_ENABLED": "true",
             "LOG_LEVEL": "error",
             # A busy machine may need longer for the first connection: no test fails on a time.

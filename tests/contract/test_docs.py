@@ -25,7 +25,7 @@ PAGES = [name(path) for path in files("*.md")]
 OTHER_NAMES = {
     "BEGIN", "CHANGELOG", "COMMIT", "CONCURRENTLY", "FILE", "GET", "ID", "KEY", "NAME", "NAME_FILE",
     "OR", "PATCH", "POST", "README", "ROLLBACK", "SET", "SSL_CERT_FILE", "TEST_DATABASE_URL",
-    "TEST_PG_MAJOR", "TEST_REDIS_URL", "URL", "USER_ID", "WHERE",
+    "TEST_PG_MAJOR", "TEST_POOLER", "TEST_REDIS_URL", "URL", "USER_ID", "WHERE",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from persistence.db import Database, DbSettings
+from persistence.embedded_process import alive, wait_until
 from services.actors import GRANTABLE
 from services.api_keys import ApiKeys
 from services.users import Users
@@ -45,7 +47,17 @@ def children_of(pid: int) -> list[int]:
 class Service:
     """gunicorn with two workers over the given stores."""
 
-    def __init__(self, servers: EmbeddedServers, var_dir: Path, redis_url: str | None) -> None:
+    # Not `python -m gunicorn`: USR2 starts it by its path, and its own `http` hides Python's then.
+    command = (
+        str(Path(sys.executable).with_name("gunicorn")),
+        "-c",
+        "gunicorn.conf.py",
+        "wsgi:app",
+    )
+
+    def __init__(
+        self, servers: EmbeddedServers, var_dir: Path, redis_url: str | None, **settings: str
+    ) -> None:
         database_url = servers.database_url
         assert database_url is not None
         self.database_url = database_url
@@ -59,8 +71,13 @@ class Service:
             "FEATURE_LEDGER_ENABLED": "true",
             "WEB_CONCURRENCY": "2",
             "LOG_LEVEL": "error",
+            "RATE_LIMIT_KEY_READ": "1000000/minute",
             "RATE_LIMIT_KEY_WRITE": "1000000/minute",
+            **settings,
         }
+        var_dir.parent.mkdir(parents=True, exist_ok=True)
+        self.output = var_dir.parent / "service.log"
+        self.pid = 0
         self._process: subprocess.Popen[bytes] | None = None
         self.user_id, self.api_key = self._client()
 
@@ -72,15 +89,14 @@ class Service:
         return str(user.id), api_key
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"],
-            cwd=ROOT,
-            env=self._environ,
-            stdout=subprocess.DEVNULL,
-        )
+        with self.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command, cwd=ROOT, env=self._environ, stdout=output, stderr=output
+            )
+        self.pid = self._process.pid
         until = time.monotonic() + PATIENCE_S
         while not self._answers():
-            assert time.monotonic() < until, "gunicorn does not answer"
+            assert time.monotonic() < until, self.output.read_text()[-3000:]
             time.sleep(0.05)
         return self
 
@@ -91,8 +107,19 @@ class Service:
         traceback: TracebackType | None,
     ) -> None:
         assert self._process is not None
-        self._process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
         self._process.wait(PATIENCE_S)
+        assert wait_until(lambda: not alive(self.pid), PATIENCE_S)
+
+    def connection(self) -> http.client.HTTPConnection:
+        """Return a new connection of a client."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what it has written: its own lines and gunicorn's, but for one half written."""
+        texts = self.output.read_text("utf-8").splitlines()
+        return [json.loads(text) for text in texts if text[:1] + text[-1:] == "{}"]
 
     def _answers(self) -> bool:
         client = Client(self)
@@ -105,8 +132,7 @@ class Service:
 
     def workers(self) -> list[int]:
         """Return the pids of gunicorn's workers."""
-        assert self._process is not None
-        return children_of(self._process.pid)
+        return children_of(self.pid)
 
     def kill_worker(self, which: int) -> None:
         """Kill one worker as the kernel would: without a word."""
@@ -156,9 +182,7 @@ class Client:
     ) -> tuple[int, dict[str, Any]]:
         """Send one request and return status and JSON. Raises OSError, HTTPException."""
         if self._connection is None:
-            self._connection = http.client.HTTPConnection(
-                "127.0.0.1", self.service.port, timeout=10
-            )
+            self._connection = self.service.connection()
         headers = {"Authorization": f"Bearer {self.service.api_key}"}
         if key is not None:
             headers |= {"Idempotency-Key": key, "Content-Type": "application/json"}

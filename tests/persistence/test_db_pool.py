@@ -261,6 +261,15 @@ def test_behind_pgbouncer_every_checkout_is_a_connection(world: World) -> None:
     assert [rest for _, rest in seen] == ["0 0", "0 0"]
 
 
+def test_behind_pgbouncer_no_pool_is_opened(world: World) -> None:
+    """Its connections would keep PgBouncer's for nothing."""
+    database = world.database(pooler="pgbouncer")
+    database.open()
+    database.connections.drain()
+    assert database.stats() == {"size": 0, "available": 0, "waiting": 0}
+    assert database.connections._pool is None
+
+
 def test_behind_pgbouncer_the_deadline_holds_too(world: World) -> None:
     proxy = world.proxy()
     database = world.database(proxy.url, pooler="pgbouncer")
