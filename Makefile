@@ -41,7 +41,8 @@ check: .venv/test ## Lint, types, SQL and the quick tests: under two minutes.
 	$(VENV) -m pytest -n 2 $(QUICK)
 
 faults: .venv/test ## Races of 1,000 rounds and 100 kills each (`make test` has fewer of both).
-	RACE_ROUNDS=1000 FAULT_KILLS=100 FAULT_RELOADS=20 $(VENV) -m pytest --timeout 0 tests/races tests/faults
+	RACE_ROUNDS=1000 LEDGER_RACE_S=60 FAULT_KILLS=100 FAULT_RELOADS=20 \
+		$(VENV) -m pytest --timeout 0 tests/races tests/faults
 
 bench: .venv/test ## Measure against the yardsticks; ARGS="--record" writes docs/performance.md.
 	$(VENV) -m bench $(ARGS)

@@ -5,7 +5,9 @@ It speaks to the services themselves, without HTTP: as ids are its own, each cal
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 from uuid_utils.compat import uuid7
@@ -17,7 +19,7 @@ from services.posting_requests import Posting
 from services.postings import Order
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from services.idempotency import Answer
@@ -46,6 +48,18 @@ class Expected:
     account: str
     version: int
     currency: str = "EUR"
+
+
+def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Start all calls at the same moment and return what they return."""
+    barrier = Barrier(len(calls))
+
+    def start(call: Callable[[], Any]) -> Any:
+        barrier.wait(60)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(start, calls))
 
 
 Legs = tuple[str, str, int]

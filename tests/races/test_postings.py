@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from threading import Barrier, Event
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -29,7 +29,7 @@ from services.ledger_writes import LedgerWrites
 from services.posting_requests import json_text
 from services.replay import Replay, ReplayAsk, RunBy
 from tests.sealing import BATCH, sealing
-from tests.teller import ACTOR, TENANT, Teller, posting
+from tests.teller import ACTOR, TENANT, Teller, at_once, posting
 from tests.world import World
 
 if TYPE_CHECKING:
@@ -69,18 +69,6 @@ def teller(database: str, tmp_path: Path) -> Iterator[Teller]:
         assert made.post(("bank", code, 1000)) == "created"
     yield made
     world.close()
-
-
-def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Start all calls at the same moment and return what they return."""
-    barrier = Barrier(len(calls))
-
-    def start(call: Callable[[], Any]) -> Any:
-        barrier.wait(60)
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(start, calls))
 
 
 def assert_clean(teller: Teller, admin_url: str) -> None:
