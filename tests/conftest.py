@@ -40,9 +40,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PG_MAJOR = int(os.environ.get("TEST_PG_MAJOR", "18"))
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+# These have no SQL of their own: what they call is tested on 16 one layer below.
+ABOVE_SQL = {"blueprints", "commands", "faults"}
 # Durability is not what these databases are for, and a suite makes hundreds of them. Tests of
 # faults ask for `own_servers`, which keep every promise.
-LEFT_OUT = pytest.StashKey[Counter[str]]()
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
@@ -91,7 +93,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: list[pytest.Item] = []
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
-        if names & {"postgres", "var_dir", "own_servers"}:
+        asks = item.path.relative_to(ROOT).parts[1] not in ABOVE_SQL
+        if asks and names & {"postgres", "var_dir", "own_servers"}:
             item.add_marker("database")
         without = os.environ.get("TEST_REDIS_URL") == "off" and "kv_url" in names
         (left_out if without or _missing(item) else kept).append(item)
