@@ -65,7 +65,12 @@ def _fitting(schema: dict[str, Any], known: dict[str, Any], name: str) -> Any:
         return {each: example(part, known, each) for each, part in members.items()}
     if kind == "array":
         return [example(schema["items"], known)]
-    plain = {"integer": 0, "number": 0.5, "boolean": True, "string": name.replace("_", " ")}
+    plain = {
+        "integer": max(0, schema.get("minimum", 0)),
+        "number": 0.5,
+        "boolean": True,
+        "string": name.replace("_", " "),
+    }
     return BY_FORMAT.get(schema.get("format", ""), plain.get(str(kind)))
 
 

@@ -9,6 +9,7 @@ from flask import Blueprint, Flask, Response, current_app
 from pydantic_core import to_json
 
 from blueprints.edge import BODY_METHODS, Call, Operation, operation
+from blueprints.examples import example
 from blueprints.fields import ID_PATTERN
 from blueprints.policy import PUBLIC
 from blueprints.problems import MEDIA_TYPE
@@ -54,6 +55,9 @@ def describe(app: Flask) -> dict[str, Any]:
     """Return the OpenAPI document of everything that `app` serves."""
     found = list(operations(app))
     references, definitions = schemas([op for _, _, op in found])
+    shown = {name: [example(each, definitions)] for name, each in definitions.items()}
+    for name, examples in shown.items():
+        definitions[name]["examples"] = examples
     paths: dict[str, dict[str, Any]] = {}
     for rule, method, op in found:
         paths.setdefault(_path(rule), {})[method.lower()] = _operation(rule, method, op, references)

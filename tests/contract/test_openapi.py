@@ -44,6 +44,16 @@ def test_description_is_valid(app: Flask) -> None:
     validate(described(app)[0])
 
 
+def test_examples_are_what_they_are_examples_of(app: Flask) -> None:
+    """Every body and answer has one, and it fits its schema."""
+    schemas = described(app)[0]["components"]["schemas"]
+    for name, schema in schemas.items():
+        whole = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
+        (example,) = schema["examples"]
+        faults = list(jsonschema_rs.Draft202012Validator(whole).iter_errors(example))
+        assert faults == [], (name, example)
+
+
 def test_description_equals_the_routes(app: Flask) -> None:
     """AT6: OpenAPI = url_map."""
     shown = {
