@@ -1,4 +1,4 @@
-"""`make bench`: B1, B2, B3 and B11 of docs/performance.md, as one table."""
+"""`make bench`: B1, B2, B3 and B11 of docs/performance.md, as one table; B9 if it is named."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from bench import over_http, proof, report, start_up
+from bench import growth, over_http, proof, report, start_up
 from bench.processes import BenchError
 from bench.report import ROOT, Row
 from bench.stage import Stage
 from persistence.embedded import EmbeddedError
 
 ALL = ("B1", "B2", "B3", "B11")
+BY_NAME = ("B9",)  # Ten million payments take a while to store, and 15 GB.
 BESIDE = ROOT.parent / "shared" / "yardsticks"
 
 
@@ -31,6 +32,8 @@ def main() -> int:
             rows += start_up.starts(options.rounds)
         if shutil.which("wrk") and {"B1", "B2", "B3"} & set(options.only):
             rows = _on_stage(options, yardsticks) + rows
+        if shutil.which("wrk") and "B9" in options.only:
+            rows += _grown(options)
     except (BenchError, EmbeddedError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 4
@@ -57,11 +60,20 @@ def _on_stage(options: argparse.Namespace, yardsticks: Path | None) -> list[Row]
     return rows
 
 
+def _grown(options: argparse.Namespace) -> list[Row]:
+    """Measure B9 on a stage of its own: the others' is not to be full."""
+    with Stage() as stage:
+        print("B9: few and many payments stored", flush=True)
+        rows = growth.stored(stage, options.rounds, options.seconds, options.payments)
+        print(f"money: {proof.prove(stage)}", flush=True)
+    return rows
+
+
 def _lacking(yardsticks: Path) -> tuple[list[str], Path | None]:
     """Say what cannot be measured for want of a program; return the yardsticks if they can run."""
     said = []
     if not shutil.which("wrk"):
-        said.append("B1, B2 and B3 need wrk, which is not installed (Debian: apt install wrk).")
+        said.append("B1, B2, B3 and B9 need wrk, which is not installed (Debian: apt install wrk).")
     if not (yardsticks / "peer-kysely").is_dir():
         said.append(f"No yardsticks in {yardsticks}: name them by --yardsticks, else no ratios.")
     elif not (shutil.which("node") and shutil.which("npm")):
@@ -73,9 +85,12 @@ def _lacking(yardsticks: Path) -> tuple[list[str], Path | None]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("only", nargs="*", choices=[*ALL, []], metavar="B1, B2, B3, B11")
+    parser.add_argument(
+        "only", nargs="*", choices=[*ALL, *BY_NAME, []], metavar="B1, B2, B3, B9, B11"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=6, help="of each round")
+    parser.add_argument("--payments", type=int, default=10_000_000, help="stored for B9")
     parser.add_argument(
         "--yardsticks", type=Path, default=Path(os.environ.get("YARDSTICKS") or BESIDE)
     )
