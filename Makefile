@@ -49,7 +49,7 @@ bench: .venv/test ## Measure against the yardsticks; ARGS="--record" writes docs
 
 lock: .venv/test ## Pin requirements*.txt again, with hashes, nothing younger than a week.
 	$(VENV) -m venv --clear .venv/lock && .venv/lock/bin/python -m pip install --quiet uv
-	for name in requirements requirements-embedded requirements-dev; do \
+	for name in requirements requirements-otel requirements-embedded requirements-dev; do \
 	    .venv/lock/bin/uv pip compile --quiet --upgrade \
 	    --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --exclude-newer "$$($(VENV) -c 'import datetime as d; \

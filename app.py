@@ -81,7 +81,7 @@ def create_app(config: Config) -> Flask:
     )
     app = Flask("strongroom", static_folder=None)
     services = _services(config)
-    hooks.install(app, services)
+    hooks.install(app, services, _tracing(config))
     problems.install(app)
     # Both for gunicorn.conf.py.
     app.extensions["strongroom.refusal"] = partial(wire.refusal, app)
@@ -89,6 +89,16 @@ def create_app(config: Config) -> Flask:
     blueprints.register_all(app)
     cli.register_all(app)
     return app
+
+
+def _tracing(config: Config) -> hooks.Tracing | None:
+    """An extra: its library is not loaded, and need not be there, unless it is asked for."""
+    if not config.otel_enabled:
+        return None
+    import tracing  # noqa: PLC0415
+
+    endpoint = config.otel_exporter_otlp_endpoint or ""
+    return tracing.to_collector(endpoint, float(config.otel_sample_ratio), VERSION)
 
 
 def _services(config: Config) -> Services:

@@ -11,6 +11,7 @@ import binascii
 import difflib
 import hashlib
 import hmac
+import importlib.util
 import os
 import re
 import secrets
@@ -465,6 +466,21 @@ class Config(BaseSettings):
     ledger_hold_default_s: Number = _number(604_800, 1, 31_536_000, "Life of a hold.")
     ledger_hold_max_s: Number = _number(7_776_000, 1, 31_536_000, "Longest life of a hold.")
 
+    # --- Tracing --------------------------------------------------------------------------------
+    otel_enabled: Flag = _setting(False, "Send spans by OpenTelemetry (requirements-otel.txt).")
+    otel_sample_ratio: str = _setting(
+        "0.01",
+        "Share of the requests that are traced; one with a `traceparent` is as that says.",
+        "0 to 1, with up to 4 decimals",
+        pattern=r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$",
+    )
+    otel_exporter_otlp_endpoint: str | None = _setting(
+        None,
+        "The collector, which takes OTLP by HTTP as JSON at `/v1/traces`.",
+        "an http or https URL",
+        pattern=r"^https?://\S+$",
+    )
+
     # --- Webhooks -------------------------------------------------------------------------------
     webhook_concurrency: Number = _number(8, 1, 64, "Webhooks that a worker sends at once.")
     webhook_allow_private: Flag = _setting(
@@ -695,14 +711,26 @@ def _rules(config: Config) -> Iterator[Fault]:
         yield Fault("REQUEST_DEADLINE_MS", "out of order", f"less than {PROXY_READ_TIMEOUT_MS}")
     if config.mailer == "smtp" and config.smtp_url is None:
         yield Fault("SMTP_URL", "required by MAILER=smtp", allowed("smtp_url"))
+    yield from _otel_rules(config)
     if config.environment == "production":
         yield from _production_rules(config)
     yield from _bind_rules(config)
     yield from _file_rules(config)
 
 
+def _otel_rules(config: Config) -> Iterator[Fault]:
+    if not config.otel_enabled:
+        return
+    if config.otel_exporter_otlp_endpoint is None:
+        name = "otel_exporter_otlp_endpoint"
+        yield Fault(name.upper(), "required by OTEL_ENABLED", allowed(name))
+    if importlib.util.find_spec("opentelemetry") is None:
+        yield Fault("OTEL_ENABLED", "needs requirements-otel.txt", "false")
+
+
 def _file_rules(config: Config) -> Iterator[Fault]:
-    if config.redis_ca_file is not None and not os.access(config.redis_ca_file, os.R_OK):
+    path = config.redis_ca_file
+    if path is not None and ("\0" in str(path) or not os.access(path, os.R_OK)):
         yield Fault("REDIS_CA_FILE", "cannot be read", "a readable PEM file")
 
 

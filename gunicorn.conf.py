@@ -56,7 +56,7 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 forwarded_allow_ips = ",".join(settings.trusted_proxy_ips)
 
 
-READY_WAIT_S = 60.0  # For new workers to load; then the old ones go all the same.
+READY_WAIT_S = 120.0  # For new workers to load; then the old ones go all the same.
 
 
 class JsonLine(logging.Formatter):

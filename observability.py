@@ -47,6 +47,13 @@ class Context:
     rate_policy: str | None = None
     code: str | None = None
     holds_connection: bool = False
+    # Calls of the stores as (name, end, length), ns; None: this work is not traced.
+    spans: list[tuple[str, int, int]] | None = None
+
+    def note(self, name: str, took_s: float) -> None:
+        """Keep a call that has just ended, if this work is traced."""
+        if self.spans is not None:
+            self.spans.append((name, time.time_ns(), int(took_s * 1e9)))
 
 
 _context: ContextVar[Context | None] = ContextVar("strongroom_context", default=None)

@@ -22,6 +22,7 @@ class Exchange(observability.Context):
     quota: Quota | None = None
     trace_id: str = ""
     span_id: str = ""
+    parent_id: str = ""
     queue_ms: float | None = None
     key: str = ""
     key_is_generated: bool = False

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flask import current_app
 from uuid_utils import uuid7
@@ -62,7 +62,14 @@ def heavy_slots() -> Slots:
     return cast("Slots", current_app.extensions["strongroom.heavy"])
 
 
-def install(app: Flask, held: Services) -> None:
+class Tracing(Protocol):
+    """What OpenTelemetry's extra does for a request; tracing.py is it."""
+
+    def begin(self, now: Exchange, traceparent: str | None) -> None: ...
+    def end(self, now: Exchange, method: str, seconds: float) -> None: ...
+
+
+def install(app: Flask, held: Services, tracing: Tracing | None = None) -> None:
     """Put the layer around `app`. Call it before routes are registered."""
     app.extensions["strongroom"] = held
     heavy = max(1, held.config.web_threads // 4)
@@ -70,7 +77,7 @@ def install(app: Flask, held: Services) -> None:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # CORS is off: OPTIONS is 405.
     app.url_map.merge_slashes = False  # A redirect would be an answer of another shape (AF4).
     hops = held.config.trusted_proxy_hops
-    layer: WSGIApplication = Frame(app.wsgi_app, held)
+    layer: WSGIApplication = Frame(app.wsgi_app, held, tracing)
     if hops:
         layer = ProxyFix(layer, x_for=hops, x_proto=hops, x_host=hops)
     app.wsgi_app = layer  # type: ignore[method-assign, assignment]
@@ -79,7 +86,12 @@ def install(app: Flask, held: Services) -> None:
 class Frame:
     """A WSGI application around Flask's."""
 
-    def __init__(self, inner: Callable[..., Iterable[bytes]], held: Services) -> None:
+    def __init__(
+        self,
+        inner: Callable[..., Iterable[bytes]],
+        held: Services,
+        tracing: Tracing | None = None,
+    ) -> None:
         config = held.config
         self._inner = inner
         self._slots = Slots("slots", config.web_threads, config.slot_wait_ms)
@@ -89,11 +101,14 @@ class Frame:
         self._deadline_s = config.request_deadline_ms / 1000
         self._hosts = frozenset(host.lower() for host in config.allowed_hosts)
         self._behind_proxy = config.trusted_proxy_hops > 0
+        self._tracing = tracing
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request; whatever happens, there is an answer and a log line."""
         began = time.perf_counter()
         now = begin(environ)
+        if self._tracing is not None:
+            self._tracing.begin(now, environ.get("HTTP_TRACEPARENT"))
         observability.http_requests_in_flight.inc()
         over_tls = environ["wsgi.url_scheme"] == "https"
 
@@ -107,7 +122,10 @@ class Frame:
         except Exception as exc:  # noqa: BLE001  # The last resort: no other layer has answered.
             body = problems.wsgi_answer(exc, environ, start)
         observability.http_requests_in_flight.dec()
-        tell(now, environ, time.perf_counter() - began, self._kv.state)
+        took_s = time.perf_counter() - began
+        tell(now, environ, took_s, self._kv.state)
+        if self._tracing is not None and now.spans is not None:
+            self._tracing.end(now, environ["REQUEST_METHOD"], took_s)
         self._show_pool()
         observability.end()
         return _Answer(body, now) if now.after else body

@@ -97,6 +97,7 @@ class Conn(ABC):
             took_s = perf_counter() - started
             context.db_statements += 1
             context.db_ms += took_s * 1000
+            context.note(statement.name, took_s)
             sent, seconds = _statement_metrics(statement.name, outcome)
             sent.inc()
             seconds.inc(took_s)

@@ -180,7 +180,9 @@ class Kv:
             raise KvDown(cause_of(error)) from error
         finally:
             took_s = time.perf_counter() - started
-            current().kv_ms += took_s * 1000
+            context = current()
+            context.kv_ms += took_s * 1000
+            context.note(f"redis {use}", took_s)
             if outcome != "open":
                 _timer(use).observe(took_s)
             _counter(use, outcome).inc()

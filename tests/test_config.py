@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
@@ -258,6 +258,14 @@ def test_a_ca_file_that_cannot_be_read_stops_the_boot() -> None:
     assert names({"REDIS_CA_FILE": "/nowhere.pem"}) == {"REDIS_CA_FILE"}
 
 
+def test_traces_without_a_collector_stop_the_boot() -> None:
+    """OM3, AG2: settings that contradict each other."""
+    assert names({"OTEL_ENABLED": "true"}) == {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+    assert names({"OTEL_SAMPLE_RATIO": "1.5"}) == {"OTEL_SAMPLE_RATIO"}
+
+
+@settings(deadline=None)
+@example({"REDIS_CA_FILE": "\0"})
 @given(st.dictionaries(st.sampled_from([n.upper() for n in Config.model_fields]), st.text()))
 def test_no_text_whatever_is_a_crash(environ: dict[str, str]) -> None:
     """AG2: a fault or a value, and a configuration to look at."""

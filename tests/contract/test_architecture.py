@@ -49,7 +49,7 @@ TABLE = {
     "wsgi.py": Row(may="app config"),
     "app.py": Row(
         # db_settings makes DbSettings of the settings, for commands and here: once.
-        may="blueprints cli commands.database observability persistence services version",
+        may="blueprints cli commands.database observability persistence services tracing version",
         types="config",
         owns="click flask uuid_utils",
     ),
@@ -136,10 +136,14 @@ TABLE = {
     "config.py": Row(owns="dotenv pydantic pydantic_core pydantic_settings"),
     "errors.py": Row(),
     "observability.py": Row(owns="structlog prometheus_client"),
+    # The extra: a file of its own, because its library may be missing. app.py imports it if asked.
+    "tracing.py": Row(owns="opentelemetry urllib3"),
     # The release's number and nothing else, for whoever tells it.
     "version.py": Row(),
     # Both look from outside: they may take hold of anything.
     "bench/": Row(may=ANY, owns=ANY),
+    # Runs in a container without the project's modules.
+    "deploy/": Row(),
     "tests/": Row(may=ANY, owns=ANY),
 }
 WRITERS = ("services/", "legacy/")
