@@ -10,12 +10,14 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+import observability
 from errors import AppError
 from services.actors import Actor
 from services.canonical_json import digest
 from tests.teller import ACTOR, TENANT, Expected, Leg, Teller, posting
 
 if TYPE_CHECKING:
+    from services.posting_requests import Posting
     from tests.world import World
 
 MOST = 2**62
@@ -591,3 +593,40 @@ def test_postings_go_by_index_from_the_first_row_on(teller: Teller, database_adm
 
     assert rows
     assert [row for row in rows if row[2] > 4 * row[1]] == []
+
+
+# --- One round trip -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        posting(("a", "b", 1)),
+        posting(("a", "b", 1), ("b", "a", 1), reference="r"),
+        posting(("a", "b", 1), kind="hold", expires_in_s=60),
+    ],
+    ids=["transfer", "legs", "hold"],
+)
+def test_a_posting_is_one_statement_and_one_commit(teller: Teller, asked: Posting) -> None:
+    """LP1: whatever its form."""
+    observability.begin(context := observability.Context())
+    assert teller.outcome(asked) == "created"
+    assert context.db_statements == 1
+
+
+def test_a_batch_is_one_statement_too(teller: Teller) -> None:
+    """LP1, LP10: with faults among its items."""
+    asked = [posting(("a", "b", 1)) for _ in range(20)] + [posting(("a", "nobody", 1))]
+    observability.begin(context := observability.Context())
+    assert teller.batch(asked) == ["created"] * 20 + ["account_not_found"]
+    assert context.db_statements == 1
+
+
+def test_what_resolves_or_reverses_is_one_statement_too(teller: Teller) -> None:
+    """LP1, LH6."""
+    hold_id, made = teller.hold("a", "b", 5), posting(("a", "b", 1))
+    teller.send(made)
+    assert made.id
+    observability.begin(context := observability.Context())
+    assert [teller.capture(hold_id), teller.reverse(made.id)] == ["created", "created"]
+    assert context.db_statements == 2
