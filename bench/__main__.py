@@ -1,4 +1,4 @@
-"""`make bench`: B1, B2, B3 and B11 of docs/performance.md, as one table; B9 if it is named."""
+"""`make bench`: B1 to B6 and B11 of docs/performance.md, as one table; B9 if it is named."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ import shutil
 import sys
 from pathlib import Path
 
-from bench import growth, over_http, proof, report, start_up
+from bench import (
+    batches,
+    growth,
+    over_http,
+    postings,
+    proof,
+    replays,
+    report,
+    start_up,
+)
 from bench.processes import BenchError
 from bench.report import ROOT, Row
 from bench.stage import Stage
 from persistence.embedded import EmbeddedError
 
-ALL = ("B1", "B2", "B3", "B11")
+ALL = ("B1", "B2", "B3", "B4", "B5", "B6", "B11")
 BY_NAME = ("B9",)  # Ten million payments take a while to store, and 15 GB.
 BESIDE = ROOT.parent / "shared" / "yardsticks"
 
@@ -34,6 +43,8 @@ def main() -> int:
             rows = _on_stage(options, yardsticks) + rows
         if shutil.which("wrk") and "B9" in options.only:
             rows += _grown(options)
+        if {"B4", "B5", "B6"} & set(options.only):
+            rows += _of_the_ledger(options)
     except (BenchError, EmbeddedError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 4
@@ -69,6 +80,21 @@ def _grown(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def _of_the_ledger(options: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
+    with Stage() as stage:
+        if "B4" in options.only:
+            print("B4: transfers in SQL", flush=True)
+            rows += postings.transfers(stage, options.pgledger, options.rounds, options.seconds)
+        if "B5" in options.only:
+            print("B5: batches over HTTP", flush=True)
+            rows += batches.batches(stage, options.rounds)
+        if "B6" in options.only:
+            print(f"B6: replay of {options.entries:,} entries, and of twice as many", flush=True)
+            rows += replays.replays(stage, options.entries)
+    return rows
+
+
 def _lacking(yardsticks: Path) -> tuple[list[str], Path | None]:
     """Say what cannot be measured for want of a program; return the yardsticks if they can run."""
     said = []
@@ -85,15 +111,20 @@ def _lacking(yardsticks: Path) -> tuple[list[str], Path | None]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "only", nargs="*", choices=[*ALL, *BY_NAME, []], metavar="B1, B2, B3, B9, B11"
-    )
+    parser.add_argument("only", nargs="*", choices=[*ALL, *BY_NAME, []], metavar="B1, B2 ...")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=6, help="of each round")
     parser.add_argument("--payments", type=int, default=10_000_000, help="stored for B9")
     parser.add_argument(
         "--yardsticks", type=Path, default=Path(os.environ.get("YARDSTICKS") or BESIDE)
     )
+    parser.add_argument(
+        "--pgledger",
+        type=Path,
+        default=Path(os.environ["PGLEDGER"]) if "PGLEDGER" in os.environ else None,
+        help="a checkout of pgr0ss/pgledger, which B4 is measured against",
+    )
+    parser.add_argument("--entries", type=int, default=1_000_000, help="of the book of B6")
     parser.add_argument("--record", action="store_true", help="write docs/performance.md too")
     found = parser.parse_args()
     found.only = found.only or list(ALL)

@@ -20,6 +20,9 @@ from persistence.embedded_postgres import binaries
 from persistence.sql_files import ROOT as SQL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from bench.stage import Stage
 
 # Ids grow within a run and are shared out between clients, as the service's UUIDs of version 7.
@@ -107,40 +110,52 @@ class Pgbench:
     def __init__(self, stage: Stage) -> None:
         self._script = WORK / "pair.sql"
         self._script.write_text(pair(), encoding="utf-8")
-        self._environment = _environment(stage)
+        self._environment = environment_of(stage)
 
     def round(self, clients: int, seconds: int) -> Sample:
         """Send pairs for a while; a request is half a pair."""
         values = {**VALUES, "n": "0", "began": str(time.time_ns() // 1000)}
-        command = [str(binaries(18) / "pgbench"), "-n", "-M", "prepared", "-f", str(self._script)]
-        command += ["-c", str(clients), "-T", str(seconds)]
-        command += [part for name, value in values.items() for part in ("-D", f"{name}={value}")]
-        done = subprocess.run(
-            command,
-            env={**os.environ, **self._environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        pairs = re.search(r"number of transactions actually processed: (\d+)", done.stdout)
-        tps = re.search(r"tps = ([\d.]+)", done.stdout)
-        failed = re.search(r"number of failed transactions: (\d+)", done.stdout)
-        if done.returncode != 0 or not (pairs and tps and failed):
-            raise BenchError(f"pgbench failed: {(done.stderr + done.stdout)[-2_000:]}")
-        return Sample(per_s=2 * float(tps[1]), requests=2 * int(pairs[1]), errors=int(failed[1]))
+        pairs = pgbench(self._script, self._environment, clients, seconds, values)
+        return Sample(per_s=2 * pairs.per_s, requests=2 * pairs.requests, errors=pairs.errors)
 
 
-def _environment(stage: Stage) -> dict[str, str]:
+def pgbench(
+    script: Path,
+    environment: Mapping[str, str],
+    clients: int,
+    seconds: int,
+    values: Mapping[str, str],
+) -> Sample:
+    """Run a script for a while, prepared, by so many clients of one thread; count its runs."""
+    command = [str(binaries(18) / "pgbench"), "-n", "-M", "prepared", "-f", str(script)]
+    command += ["-c", str(clients), "-T", str(seconds)]
+    command += [part for name, value in values.items() for part in ("-D", f"{name}={value}")]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    runs = re.search(r"number of transactions actually processed: (\d+)", done.stdout)
+    tps = re.search(r"tps = ([\d.]+)", done.stdout)
+    failed = re.search(r"number of failed transactions: (\d+)", done.stdout)
+    if done.returncode != 0 or not (runs and tps and failed):
+        raise BenchError(f"pgbench failed: {(done.stderr + done.stdout)[-2_000:]}")
+    return Sample(per_s=float(tps[1]), requests=int(runs[1]), errors=int(failed[1]))
+
+
+def environment_of(stage: Stage) -> dict[str, str]:
     """Say where the database is, and the session settings, in libpq's variables."""
-    url = urlsplit(stage.servers.database_url or "")
-    query = parse_qs(url.query)
     settings = session_settings(stage.servers.database_url or "")
     options = [f"-c {name}=" + value.replace(" ", "\\ ") for name, value in settings.items()]
+    return {**libpq(stage.servers.database_url or ""), "PGOPTIONS": " ".join(options)}
+
+
+def libpq(database_url: str) -> dict[str, str]:
+    """Say where a database is in libpq's variables."""
+    url = urlsplit(database_url)
+    query = parse_qs(url.query)
     return {
         "PGHOST": query["host"][0],
         "PGPORT": query["port"][0],
         "PGUSER": url.username or "",
         "PGPASSWORD": unquote(url.password or ""),
         "PGDATABASE": url.path.removeprefix("/"),
-        "PGOPTIONS": " ".join(options),
     }
