@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ACCOUNTS = 1_000
 CLIENTS = 8
 STRIPES = 16
+WARM_UP_S = 4
 HOT, STRIPED = "hot", "striped"
 OPEN = """
 WITH opened AS (
@@ -82,7 +83,6 @@ class Contender:
         """Send transfers for a while."""
         values = {**self.values, "n": "0", "began": str(time.time_ns() // 1000)}
         with psycopg.connect(self.url, autocommit=True) as conn:
-            conn.execute("CHECKPOINT")  # Whole pages are logged after one: for each side alike.
             before = _wal(conn)
             sample = pgbench(self.script, self.environment, CLIENTS, seconds, values)
             self.wal_bytes += _wal(conn) - before
@@ -105,8 +105,10 @@ def transfers(stage: Stage, pgledger: Path | None, rounds: int, seconds: int) ->
     if pgledger is not None:
         theirs = _theirs(stage, pgledger)
         contenders |= {f"pgledger, {load}": each for load, each in theirs.items()}
+    with psycopg.connect(stage.url(SUPERUSER, "postgres"), autocommit=True) as conn:
+        conn.execute("CHECKPOINT")  # It logs whole pages anew; most are by the end of the warm-up.
     for each in contenders.values():
-        each.round(2)
+        each.round(WARM_UP_S)
         each.wal_bytes = each.transfers = 0
     runs = {name: partial(each.round, seconds) for name, each in contenders.items()}
     found = alternate(runs, rounds)
