@@ -27,9 +27,14 @@ routes = Blueprint("ledger", __name__)
     errors=(NotFound, CurrencyAmbiguous),
 )
 def balance(call: Call, code: str) -> Response:
-    """Read an account's balance, as it is now or as it was."""
-    query = call.query
-    found = services().ledger.balance(call.actor, code, query.currency, query.as_of)
+    """Read an account's balance: as it is now, as it was, or by what counted at a moment."""
+    query, ledger = call.query, services().ledger
+    if query.effective_at is None:
+        found = ledger.balance(call.actor, code, query.currency, query.as_of)
+    else:
+        found = ledger.balance_effective(
+            call.actor, code, query.currency, query.effective_at, query.known_at
+        )
     return respond(200, BalanceAnswer, found)
 
 

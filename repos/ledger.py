@@ -1,14 +1,14 @@
-"""The ledger's accounts: opened for payments, read over HTTP."""
+"""The ledger's accounts: opened for payments; their balances, statements, events, closing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persistence.statements import statement
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
     from uuid import UUID
 
     from persistence.db import Conn
@@ -70,9 +70,63 @@ class EntryRow:
     reference: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumRow:
+    """Accounts under one code, cut at a depth; `net_minor` is credits less debits.
+
+    `totals` is of all that was asked for, on each row; without any account the rest is None.
+    """
+
+    totals: list[dict[str, Any]]
+    final: bool
+    code: str | None
+    currency: str | None
+    accounts: int | None
+    net_minor: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosingRow:
+    """Through which day nothing may be dated any more; None: never closed."""
+
+    closed_through: date | None
+    updated_at: datetime
+    updated_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionEventRow:
+    """A transaction at its place in the log; `late`: it came behind the watermark."""
+
+    idx: int
+    late: bool
+    id: UUID
+    kind: str
+    status: str
+    reason: str | None
+    reference: str | None
+    hold_id: UUID | None
+    reverses: UUID | None
+    final: bool
+    forced: bool
+    posted_at: datetime
+    effective_at: datetime
+    expires_at: datetime | None
+    legs: list[dict[str, Any]]
+    released_minor: int | None
+    metadata: dict[str, Any] | None
+    actor: str
+    request_id: str
+
+
 OPEN_ACCOUNTS = statement("ledger/open_accounts")
 GET_BALANCE = statement("ledger/get_balance", BalanceRow)
 GET_BALANCE_AS_OF = statement("ledger/get_balance_as_of", PastBalanceRow)
+GET_BALANCE_EFFECTIVE = statement("ledger/get_balance_effective", PastBalanceRow)
+LIST_BALANCES = statement("ledger/list_balances", SumRow)
+GET_CLOSING = statement("ledger/get_closing", ClosingRow)
+SET_CLOSING = statement("ledger/set_closing", ClosingRow)
+LIST_EVENTS = statement("ledger/list_events", TransactionEventRow)
 LIST_ENTRIES = statement("ledger/list_entries", EntryRow)
 LIST_ENTRIES_BACKWARDS = statement("ledger/list_entries_backwards", EntryRow)
 
@@ -177,3 +231,85 @@ def list_entries_backwards(
         scan_rows=scan_rows,
         row_limit=row_limit,
     )
+
+
+def get_balance_effective(
+    conn: Conn,
+    *,
+    tenant_id: str,
+    code: str,
+    currency: str | None,
+    owner_id: str | None,
+    effective_at: str,
+    known_at: str,
+) -> list[PastBalanceRow]:
+    """As `get_balance_as_of`, by what counted at `effective_at`, as it was known at `known_at`."""
+    return GET_BALANCE_EFFECTIVE.all(
+        conn,
+        tenant_id=tenant_id,
+        code=code,
+        currency=currency,
+        owner_id=owner_id,
+        effective_at=effective_at,
+        known_at=known_at,
+    )
+
+
+def list_balances(
+    conn: Conn,
+    *,
+    tenant_id: str,
+    code_from: str,
+    code_to: str,
+    currency: str | None,
+    depth: int,
+    as_of: str,
+    after_code: str,
+    after_currency: str,
+    row_limit: int,
+) -> list[SumRow]:
+    """Balances by code cut at `depth` segments, at `as_of` (`infinity` is now)."""
+    return LIST_BALANCES.all(
+        conn,
+        tenant_id=tenant_id,
+        code_from=code_from,
+        code_to=code_to,
+        currency=currency,
+        depth=depth,
+        as_of=as_of,
+        after_code=after_code,
+        after_currency=after_currency,
+        row_limit=row_limit,
+    )
+
+
+def get_closing(conn: Conn, *, tenant_id: str) -> ClosingRow | None:
+    """Through which day the book is closed."""
+    return GET_CLOSING.one_or_none(conn, tenant_id=tenant_id)
+
+
+def set_closing(
+    conn: Conn,
+    *,
+    tenant_id: str,
+    closed_through: str | None,
+    reopen: bool,
+    audit_id: UUID,
+    subject: str,
+) -> ClosingRow | None:
+    """Close through a day (ISO 8601); None: it would move back, and `reopen` does not say so."""
+    return SET_CLOSING.one_or_none(
+        conn,
+        tenant_id=tenant_id,
+        closed_through=closed_through,
+        reopen=reopen,
+        audit_id=audit_id,
+        subject=subject,
+    )
+
+
+def list_events(
+    conn: Conn, *, tenant_id: str, after_idx: int, row_limit: int
+) -> list[TransactionEventRow]:
+    """Transactions after a place of the log, in its order."""
+    return LIST_EVENTS.all(conn, tenant_id=tenant_id, after_idx=after_idx, row_limit=row_limit)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from services.key_cancellation import KeyCancellation
     from services.ledger import Ledger
     from services.ledger_accounts import LedgerAccounts
+    from services.ledger_reports import LedgerReports
     from services.password_changes import PasswordChanges
     from services.passwords import Passwords
     from services.payment_exports import PaymentExports
@@ -64,6 +65,7 @@ class Services:
     idempotency: Idempotency
     key_cancellation: KeyCancellation
     ledger: Ledger
+    ledger_reports: LedgerReports
     password_changes: PasswordChanges
     passwords: Passwords
     ledger_accounts: LedgerAccounts

@@ -69,6 +69,30 @@ class Ledger:
         found = {"code": code, "as_of": as_of, "final": False, **_columns(rows[0])}
         return self._currencies.with_decimals(found, found["currency"])
 
+    def balance_effective(
+        self,
+        actor: Actor,
+        code: str,
+        currency: str | None,
+        effective_at: datetime,
+        known_at: datetime | None = None,
+    ) -> dict[str, Any]:
+        """Return what an account held at `effective_at`, by what counted then (LT3).
+
+        `known_at`: leave out what the book learnt later; without it, all that it knows. Raises as
+        `balance`.
+        """
+        account = _account(actor, code, currency)
+        known = "infinity" if known_at is None else utc_text(known_at)
+        with self._db.read() as conn:
+            rows = ledger.get_balance_effective(
+                conn, **account, effective_at=utc_text(effective_at), known_at=known
+            )
+        _only_one(len(rows))
+        moments = {"as_of": effective_at, "effective_at": effective_at, "known_at": known_at}
+        found = {"code": code, **moments, **_columns(rows[0])}
+        return self._currencies.with_decimals(found, found["currency"])
+
     def statement(
         self, actor: Actor, code: str, filters: EntryFilters, limit: int, cursor: str | None = None
     ) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from blueprints.fields import Answer, Currency, Cursor, Limit, Maybe, Model, Timestamp
 
@@ -27,6 +27,23 @@ class BalanceQuery(Model):
     as_of: Annotated[
         Maybe[Timestamp], Field(description="A moment of the past; left out: now.")
     ] = None
+    effective_at: Annotated[
+        Maybe[Timestamp],
+        Field(description="By what counted at this moment, whenever it was posted; not `as_of`."),
+    ] = None
+    known_at: Annotated[
+        Maybe[Timestamp],
+        Field(description="With `effective_at`: without what was posted after this moment."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        """Refuse two ways at once to say when."""
+        if self.as_of is not None and self.effective_at is not None:
+            raise ValueError("Give as_of or effective_at, not both.")
+        if self.known_at is not None and self.effective_at is None:
+            raise ValueError("known_at goes with effective_at only.")
+        return self
 
 
 class BalanceAnswer(Answer):
@@ -57,11 +74,13 @@ class BalanceAnswer(Answer):
     credits_pending_decimal: Decimal = None
     version: Annotated[int, Field(description="How many entries the account has.")]
     as_of: datetime
+    effective_at: datetime | None = None
+    known_at: datetime | None = None
     final: Annotated[
         bool,
         Field(
-            description="Whether this answer can never change. False until a watermark has passed"
-            " `as_of`: this release moves none, so a late commit may still bring an entry."
+            description="Whether this answer can never change: the watermark has passed `as_of`, or"
+            " `known_at` where there is an `effective_at`; a later commit brings nothing before it."
         ),
     ]
 
@@ -116,7 +135,7 @@ class StatementAnswer(Answer):
     closing_decimal: Decimal
     final: Annotated[
         bool,
-        Field(description="Whether this page can never change; false in this release."),
+        Field(description="Whether this page can never change: the watermark has passed its end."),
     ]
     next_cursor: Annotated[
         str | None, Field(description="Null is the end; a page may be short before it.")

@@ -9,6 +9,15 @@ WITH created AS (
     RETURNING tenant_id, name, status, registration_open, created_at
 ),
 
+-- What a backdated posting and a closing of the book meet at.
+settled AS (
+    INSERT INTO ledger_settings (tenant_id, updated_by)
+    SELECT
+        c.tenant_id,
+        :'subject'::text
+    FROM created AS c
+),
+
 audited AS (
     INSERT INTO audit_log (tenant_id, id, subject, event)
     SELECT
