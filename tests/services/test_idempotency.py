@@ -174,6 +174,23 @@ def test_with_the_feature_off_a_key_is_not_read(database: str, tmp_path: Path) -
     world.close()
 
 
+def test_stored_keys_decide_again_once_the_feature_is_on_again(
+    world: World, database: str, tmp_path: Path
+) -> None:
+    """K11: look-up and references stay meanwhile."""
+    key = new_key()
+    first = world.post("/v1/payments", body_of(world, reference="order-1"), key=key)
+    silent = World(database, tmp_path / "silent", FEATURE_IDEMPOTENCY_ENABLED="false")
+    silent.api_key = world.api_key
+    looked_up = silent.get(f"/v1/idempotency-keys?key={key}").json
+    assert (looked_up["state"], looked_up["resource_id"]) == ("completed", first.json["id"])
+    refused = silent.post("/v1/payments", body_of(world, reference="order-1"), key=key)
+    assert (refused.status_code, refused.json["code"]) == (409, "duplicate_reference")
+    silent.close()
+    again = world.post("/v1/payments", body_of(world, reference="order-1"), key=key)
+    assert (again.data, again.headers["Idempotent-Replayed"]) == (first.data, "true")
+
+
 def test_a_key_on_a_read_is_ignored(world: World) -> None:
     answer = world.get("/v1/payments", Idempotency_Key="k")
     assert answer.headers["Idempotency-Status"] == "ignored"
@@ -193,6 +210,52 @@ def test_a_revoked_credential_may_not_replay(either_world: World) -> None:
     world.post("/v1/payments", body_of(world), key=key)
     world.services.api_keys.revoke("default", world.api_key.split("_")[2], "cli:test", None)
     assert world.post("/v1/payments", body_of(world), key=key).status_code == 401
+
+
+def test_who_has_lost_the_scope_may_not_replay(
+    either_world: World, owner: Callable[..., None]
+) -> None:
+    """Section 7: 403, whatever is stored; with the scope again it is repeated."""
+    world, key = either_world, new_key()
+    first = world.post("/v1/payments", body_of(world), key=key)
+    owner("UPDATE api_keys SET scopes = '{payments:read}'")
+    refused = world.post("/v1/payments", body_of(world), key=key)
+    assert (refused.status_code, refused.json["required_scope"]) == (403, "payments:create")
+    owner("UPDATE api_keys SET scopes = '{payments:create}'")
+    assert world.post("/v1/payments", body_of(world), key=key).data == first.data
+
+
+def test_a_body_that_newer_rules_refuse_is_repeated(
+    world: World, owner: Callable[..., None]
+) -> None:
+    """K1: an earlier release took it, so its answer stands."""
+    key, old = new_key(), body_of(world, amount_minor=-1)
+    first = world.post("/v1/payments", body_of(world), key=key)
+    owner("UPDATE idempotency_keys SET fingerprint = %s", idempotency.fingerprint([], old))
+    again = world.post("/v1/payments", old, key=key)
+    assert (again.status_code, again.data) == (201, first.data)
+
+
+@pytest.mark.parametrize("ends", ["commits", "fails"])
+def test_without_redis_a_twin_waits_for_the_first_and_is_told_to_come_back(
+    world: World, database: str, ends: str
+) -> None:
+    """Section 7, P25: the primary key decides; a 503 is never stored, the same key goes on."""
+    import psycopg  # noqa: PLC0415
+
+    key = new_key()
+    made = world.post("/v1/payments", body_of(world), key=key).json["id"]
+    with psycopg.connect(database) as first:  # The first request, as if it were about to commit.
+        taken = first.execute("DELETE FROM idempotency_keys RETURNING *").fetchone()
+        assert taken is not None
+        late = world.post("/v1/payments", body_of(world), key=key)
+        assert (late.status_code, late.json["code"]) == (503, "contention")
+        assert (late.json["retryable"], late.json["safe_new_key"]) == (True, False)
+        assert "Retry-After" in late.headers
+        first.rollback() if ends == "commits" else first.commit()
+    again = world.post("/v1/payments", body_of(world), key=key)
+    assert again.status_code == 201
+    assert (again.json["id"] == made) is (ends == "commits")
 
 
 def test_an_expired_key_is_a_new_request(world: World, database_admin: str) -> None:
