@@ -40,9 +40,10 @@ check: .venv/test ## Lint, types, SQL and the quick tests: under two minutes.
 	$(VENV) -m sqlfluff lint --processes 2 sql
 	$(VENV) -m pytest -n 2 $(QUICK)
 
-faults: .venv/test ## Races of 1,000 rounds and 100 kills each (`make test` has fewer of both).
-	RACE_ROUNDS=1000 LEDGER_RACE_S=60 FAULT_KILLS=100 FAULT_RELOADS=20 \
-		$(VENV) -m pytest --timeout 0 tests/races tests/faults
+faults: .venv/test ## Races of 1,000 rounds, 200 kills each, 10,000 random commands (`make test`: fewer).
+	RACE_ROUNDS=1000 LEDGER_RACE_S=60 FAULT_KILLS=200 FAULT_PATIENCE_S=300 FAULT_RELOADS=20 \
+		STATEFUL_EXAMPLES=200 STATEFUL_STEPS=50 \
+		$(VENV) -m pytest --timeout 0 tests/races tests/faults tests/contract/test_payment_model.py
 
 bench: .venv/test ## Measure against the yardsticks; ARGS="--record" writes docs/performance.md.
 	$(VENV) -m bench $(ARGS)

@@ -1,6 +1,6 @@
 """kill -9 at seeded moments under load: what was acknowledged is there once (F1, F6, F10).
 
-FAULT_KILLS sets the number of kills: 100 in `make faults`, fewer in the ordinary suite;
+FAULT_KILLS sets the number of kills: 200 in `make faults`, fewer in the ordinary suite;
 FAULT_SEED repeats a run.
 """
 
