@@ -372,11 +372,62 @@ def test_the_last_money_is_spent_once(teller: Teller, stripes: int) -> None:
 
 def test_opposite_batches_do_not_wait_for_each_other(teller: Teller, database_admin: str) -> None:
     """LP2: ids and accounts in opposite orders: a deadlock if either were not sorted."""
+    ring = [("a", "b", 1), ("b", "c", 1), ("c", "d", 1), ("d", "a", 1)] * 5
     for _ in range(ROUNDS):
-        ids = sorted(uuid7() for _ in range(20))
-        there = [posting(("a", "b", 1), id=each) for each in ids]
-        back = [posting(("b", "a", 1), id=each) for each in reversed(ids)]
-        calls = [partial(teller.batch, there), partial(teller.batch, back)]
+        ids = sorted(uuid7() for _ in ring)
+        there = [posting(each, id=tx_id) for each, tx_id in zip(ring, ids, strict=True)]
+        back = [
+            posting((leg[1], leg[0], 1), id=tx_id) for leg, tx_id in zip(ring, ids, strict=True)
+        ]
+        calls = [partial(teller.batch, there), partial(teller.batch, back[::-1])] * 4
         told = Counter(chain.from_iterable(at_once(calls)))
-        assert told == {"created": 20, "transaction_id_reused": 20}
+        assert told == {"created": 20, "existing": 60, "transaction_id_reused": 80}
     assert_clean(teller, database_admin)
+
+
+def test_accounts_are_locked_in_one_order_whatever_is_asked(
+    teller: Teller, database_admin: str
+) -> None:
+    """LP2: all wait for the first account that somebody holds, and none has locked a later one."""
+    out, back = [("bank", "c", 1), ("c", "d", 1)], [("d", "c", 1), ("c", "bank", 1)]
+    held, made = teller.hold("d", "bank", 1), posting(*back)
+    teller.send(made)
+    assert made.id
+    calls: list[Callable[[], Any]] = [
+        partial(teller.post, out[0]),
+        partial(teller.post, back[1]),
+        partial(teller.post, *out),
+        partial(teller.post, *back),
+        partial(teller.batch, [posting(each) for each in out]),
+        partial(teller.batch, [posting(each) for each in back]),
+        partial(teller.capture, held),
+        partial(teller.reverse, made.id),
+    ]
+    ours = "SELECT account_id FROM ledger_accounts WHERE code "
+    with (
+        psycopg.connect(database_admin) as other,
+        psycopg.connect(database_admin, autocommit=True) as onlooker,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        other.execute(
+            f"SELECT FROM ledger_balances WHERE account_id IN ({ours} = 'bank') FOR UPDATE"
+        )
+        told = pool.submit(at_once, calls)
+        while waiting(onlooker) < len(calls):
+            assert not told.done()
+        free = other.execute(
+            f"SELECT FROM ledger_balances WHERE account_id IN ({ours} <> 'bank')"
+            " FOR UPDATE SKIP LOCKED"
+        ).rowcount
+        other.rollback()
+        assert free == len(ACCOUNTS) - 1
+        assert set(told.result()[:4]) == {"created"}
+
+
+def waiting(conn: psycopg.Connection[Any]) -> int:
+    """Return how many others wait for a lock."""
+    found = conn.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock'"
+    ).fetchone()
+    return int(found[0]) if found else 0
