@@ -10,6 +10,7 @@ from errors import TokenInvalidOrExpired, WeakPassword
 from observability import count_auth
 from repos import password_changes, sessions
 from services.password_proofs import Attempt
+from services.password_rules import nfc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,9 @@ class PasswordChanges:
 
         ValidationFailed; RateLimited; AuthBusy; InvalidCredentials; WeakPassword.
         """
+        # What is no text is told where it stands, before anything is counted.
+        nfc(current, "/current_password")
+        nfc(new, "/new_password")
         attempt = Attempt(
             tenant_id=tenant_id,
             email_norm=self._proofs.email_of(tenant_id, user_id),
