@@ -1,4 +1,4 @@
-"""`make bench`: B1 to B6 and B11 of docs/performance.md, as one table; B9 if it is named."""
+"""`make bench`: B1 to B6, B8 and B11 of docs/performance.md, as one table; B9 if it is named."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from bench import (
     batches,
     growth,
+    log_in,
+    log_in_times,
     over_http,
     postings,
     proof,
@@ -23,7 +25,7 @@ from bench.report import ROOT, Row
 from bench.stage import Stage
 from persistence.embedded import EmbeddedError
 
-ALL = ("B1", "B2", "B3", "B4", "B5", "B6", "B11")
+ALL = ("B1", "B2", "B3", "B4", "B5", "B6", "B8", "B11")
 BY_NAME = ("B9",)  # Ten million payments take a while to store, and 15 GB.
 BESIDE = ROOT.parent / "shared" / "yardsticks"
 
@@ -45,6 +47,8 @@ def main() -> int:
             rows += _grown(options)
         if {"B4", "B5", "B6"} & set(options.only):
             rows += _of_the_ledger(options)
+        if "B8" in options.only:
+            rows += _of_people(options)
     except (BenchError, EmbeddedError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 4
@@ -92,6 +96,18 @@ def _of_the_ledger(options: argparse.Namespace) -> list[Row]:
         if "B6" in options.only:
             print(f"B6: replay of {options.entries:,} entries, and of twice as many", flush=True)
             rows += replays.replays(stage, options.entries)
+    return rows
+
+
+def _of_people(options: argparse.Namespace) -> list[Row]:
+    with Stage() as stage:
+        print("B8: log-ins", flush=True)
+        # Before the service starts: then it reads which kinds of hashes there are.
+        log_in.prepare(stage)
+        log_in_times.prepare(stage)
+        rows = log_in_times.times(stage)
+        rows += log_in.log_ins(stage, options.rounds, options.seconds)
+        print(f"money: {proof.prove(stage)}", flush=True)
     return rows
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SMTP_TIMEOUT_S = 10.0
 PORTS = {"smtp": 587, "smtps": 465}
+LINE_MAX = 998  # RFC 5322, 2.1.1.
 
 
 class MailNotSent(Exception):
@@ -56,7 +57,9 @@ def rendered(message: Message, sender: str) -> EmailMessage:
     domain = sender.rpartition("@")[2].rstrip("> ")
     made["Message-ID"] = make_msgid(message.mail_id, domain)
     made["Auto-Submitted"] = "auto-generated"
-    made.set_content(message.text, cte="quoted-printable")
+    # A link stands whole in what is sent and kept, where the text allows it.
+    is_plain = message.text.isascii() and max(map(len, message.text.splitlines())) <= LINE_MAX
+    made.set_content(message.text, cte="7bit" if is_plain else "quoted-printable")
     return made
 
 

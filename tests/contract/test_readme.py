@@ -36,11 +36,12 @@ def test_the_two_commands_of_the_readme_are_the_makefiles() -> None:
 
 
 def test_the_readme_stands_in_its_order() -> None:
-    """Section 10: what it is, run, one capture, test, guarantees, tree, what to read next."""
+    """Section 10: what it is, run, capture, user, test, guarantees, tree, what to read next."""
     assert re.findall(r"^#+ (.*)", README, re.MULTILINE) == [
         "Strongroom",
         "Run it",
         "Capture a payment",
+        "Sign a user up and in",
         "Test it",
         "What is guaranteed, and the test that proves it",
         "The tree",
@@ -139,10 +140,20 @@ def anonymous(answer: str) -> Any:
 
 def test_the_lines_of_the_readme_give_its_answers(served: Path) -> None:
     """The shell lines work as they are pasted; pasted again they give the same capture."""
-    (lines,) = [block for block in blocks("README.md", "sh") if "curl" in block]
+    lines, _ = [block for block in blocks("README.md", "sh") if "curl" in block]
     capture, balance = paste(lines, served)
-    shown = [anonymous(block) for block in blocks("README.md", "json")]
+    shown = [anonymous(block) for block in blocks("README.md", "json")[:2]]
     assert [anonymous(capture), anonymous(balance)] == shown
     again, unmoved = paste(lines, served)
     assert again == capture
     assert anonymous(unmoved) == anonymous(balance)
+
+
+def test_a_user_signs_up_and_in_by_the_lines_of_the_readme(served: Path, world: World) -> None:
+    """The lines end logged out; what they print is what is shown."""
+    _, lines = [block for block in blocks("README.md", "sh") if "curl" in block]
+    me, nothing = paste(lines, served)
+    (shown,) = blocks("README.md", "json")[2:]
+    assert (anonymous(me), nothing) == (anonymous(shown), "")
+    events = world.rows("SELECT event FROM audit_log WHERE user_id IS NOT NULL ORDER BY id")
+    assert [event for (event,) in events][-3:] == ["user_registered", "login", "session_revoked"]

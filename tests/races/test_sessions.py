@@ -29,6 +29,8 @@ GIVEN = os.environ.get("RACE_ROUNDS")
 FEW = int(GIVEN or 6)  # Of what is slow because it hashes, or has many actors.
 MORE = int(GIVEN or 12)  # Of what has few actors: nothing may survive its end.
 ACTORS = 50
+# What a request is told that has waited too long for a hash: it has changed nothing.
+BUSY = {"deadline_exceeded", "auth_busy"}
 NEW = "an even longer sentence"
 
 
@@ -197,7 +199,13 @@ def test_a_link_is_used_once_of_twenty_times(crowd: People, actors: ThreadPoolEx
             for number in range(20)
         ]
         answers = at_once(actors, calls)
-        assert outcomes(answers) == {"ok": 1, "token_invalid_or_expired": 19}
+        if not outcomes(answers)["ok"]:
+            # A busy machine: all have waited too long for a hash, and the link is as it was.
+            assert set(outcomes(answers)) <= BUSY, outcomes(answers)
+            answers = [call() for call in calls[:2]]
+        told = outcomes(answers)
+        assert told["ok"] == 1, told
+        assert set(told) <= {"ok", "token_invalid_or_expired"} | BUSY
         (winner,) = [n for n, answer in enumerate(answers) if answer.status_code == 204]
         assert crowd.log_in(email, f"{NEW} {winner}").status_code == 200
 
