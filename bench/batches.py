@@ -1,4 +1,4 @@
-"""B5: transfers a second over HTTP, in batches as large as they may be."""
+"""B5: transfers a second over HTTP, in large batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.stage import CURRENCY
 if TYPE_CHECKING:
     from bench.stage import Stage
 
-SIZE = 8_000
+SIZE = 2_000  # 8,190 are allowed; on a busy machine such a one may pass its deadline.
 CLIENTS = 2
 BATCHES = 4
 PATH = "/v1/ledger/transactions/batch"
