@@ -6,6 +6,7 @@ A test names what it needs: `database` (URL of a migrated clone, as the applicat
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -201,8 +202,10 @@ def _stop_leftovers() -> None:
     """Stop the servers of processes that were killed."""
     for left in SERVERS.glob("[0-9]*"):
         if not psutil.pid_exists(int(left.name)):
-            EmbeddedServers(EmbeddedSettings(left)).reset()
-            shutil.rmtree(left)
+            # Another run may do the same at this moment.
+            with contextlib.suppress(FileNotFoundError):
+                EmbeddedServers(EmbeddedSettings(left)).reset()
+                shutil.rmtree(left)
 
 
 @pytest.fixture(scope="session")
