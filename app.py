@@ -36,6 +36,7 @@ from services.idempotency import Idempotency, IdempotencySettings
 from services.key_cancellation import KeyCancellation
 from services.ledger import Ledger
 from services.ledger_accounts import LedgerAccounts
+from services.ledger_exports import LedgerExports
 from services.ledger_reports import LedgerReports
 from services.ledger_writes import LedgerWrites
 from services.one_time_tokens import OneTimeTokens
@@ -153,6 +154,7 @@ def _services(config: Config) -> Services:
             new_id=uuid7,
         ),
         ledger=Ledger(db, cursors, currencies, config.list_scan_rows),
+        ledger_exports=LedgerExports(db, config.ledger_export_fetch_rows),
         ledger_reports=LedgerReports(db, cursors, currencies),
         ledger_accounts=LedgerAccounts(db, writes, cursors, currencies, config.list_scan_rows),
         password_changes=PasswordChanges(

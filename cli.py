@@ -15,6 +15,7 @@ from commands.errors import errors_page
 from commands.jobs import idempotency_cleanup, jobs_group, ledger_catch_up, worker
 from commands.jws_verify import jws_verify
 from commands.ledger_accounts import ledger_accounts
+from commands.ledger_data import ledger_export, ledger_import
 from commands.migrate import migrate
 from commands.openapi import openapi
 from commands.proofs import verify_proof
@@ -47,6 +48,8 @@ ALL = (
     jws_verify,
     ledger_accounts,
     ledger_catch_up,
+    ledger_export,
+    ledger_import,
     ledger_redact,
     ledger_seal,
     migrate,

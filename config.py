@@ -460,6 +460,9 @@ class Config(BaseSettings):
     ledger_batch_max_bytes: Number = _number(
         8_388_608, 1_024, 67_108_864, "Largest body of a batch; nginx allows 8m."
     )
+    ledger_export_fetch_rows: Number = _number(
+        2_000, 1, 100_000, "Rows that an export of the ledger reads in one round trip."
+    )
     ledger_backdate_max_days: Number = _number(
         366, 0, 36_600, "How far back a transaction may count from; 0 forbids it."
     )

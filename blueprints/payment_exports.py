@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -14,16 +12,15 @@ from blueprints.bodies.payments import ExportQuery, PaymentAnswer
 from blueprints.edge import Call, operation
 from blueprints.hooks import services
 from blueprints.policy import scope
+from services.csv_records import cell, recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 routes = Blueprint("payment_exports", __name__)
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 COLUMNS = tuple(PaymentAnswer.model_fields)
-# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection), wide forms too.
-FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 # Each piece is a write to the socket: one a line would be most of the work.
 PIECE_BYTES = 32_768
 
@@ -52,7 +49,7 @@ def export(call: Call) -> Response:
     lines, kind = (_csv, CSV) if call.query.format == "csv" else (_ndjson, NDJSON)
     name = f"payments.{call.query.format}"
     return Response(
-        _pieces(lines(rows)),
+        pieces(lines(rows)),
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
         content_type=f"{kind}; charset=utf-8",
     )
@@ -72,41 +69,15 @@ def _ndjson(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     """RFC 4180: a header, CRLF, quotes where they are needed."""
-    record = _recorder()
+    record = recorder()
     yield record(COLUMNS)
     for row in rows:
         values = PaymentAnswer.model_validate(row).model_dump(mode="json")
-        yield record([_cell(values[name]) for name in COLUMNS])
+        yield record([cell(values[name]) for name in COLUMNS])
 
 
-def _recorder() -> Callable[[Iterable[str]], bytes]:
-    """Return what makes a record of cells: csv writes to files only."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-
-    def record(cells: Iterable[str]) -> bytes:
-        buffer.seek(0)
-        buffer.truncate()
-        writer.writerow(cells)
-        return buffer.getvalue().encode()
-
-    return record
-
-
-def _cell(value: Any) -> str:
-    """Write a value as text that no spreadsheet computes; null is empty, lists are words."""
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return " ".join(value)
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value.startswith(FORMULAS):
-        return f"'{value}"
-    return str(value)
-
-
-def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+def pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines joined to pieces of about PIECE_BYTES."""
     piece = bytearray()
     for line in lines:
         piece += line

@@ -45,12 +45,12 @@ def post_batch(call: Call) -> Response:
     if any(isinstance(item, dict) and item.get("kind") == "adjust" for item in items):
         require_admin(call)
     is_whole = mode == "all"
-    results = services().posting_batches.post(order(call), _read_items(items), is_whole=is_whole)
+    results = services().posting_batches.post(order(call), read_items(items), is_whole=is_whole)
     is_new = is_whole and any(each["outcome"] == "created" for each in results)
     return respond(201 if is_new and not is_dry(call) else 200, BatchAnswer, {"results": results})
 
 
-def _read_items(items: list[Any]) -> list[Posting | Faulty]:
+def read_items(items: list[Any]) -> list[Posting | Faulty]:
     """Read the transactions of a batch, each for itself."""
     try:
         return list(map(posting_of, ITEMS.validate_json(to_json(items)), items))

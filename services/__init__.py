@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from services.key_cancellation import KeyCancellation
     from services.ledger import Ledger
     from services.ledger_accounts import LedgerAccounts
+    from services.ledger_exports import LedgerExports
     from services.ledger_reports import LedgerReports
     from services.password_changes import PasswordChanges
     from services.passwords import Passwords
@@ -65,6 +66,7 @@ class Services:
     idempotency: Idempotency
     key_cancellation: KeyCancellation
     ledger: Ledger
+    ledger_exports: LedgerExports
     ledger_reports: LedgerReports
     password_changes: PasswordChanges
     passwords: Passwords

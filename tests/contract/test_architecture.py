@@ -68,6 +68,10 @@ TABLE = {
     "commands/currencies.py": Row(owns="click iso4217"),
     # Asks the application itself, as a client would.
     "commands/openapi.py": Row(may="observability", owns="click flask"),
+    # Lines of a file are read by the models that read a batch.
+    "commands/ledger_data.py": Row(
+        may="blueprints commands services errors", types="config persistence", owns="click"
+    ),
     # The page of errors names which constraint answers with which; it needs no service.
     "commands/errors.py": Row(may="errors", owns="click"),
     "blueprints/": Row(

@@ -1,0 +1,129 @@
+"""`flask ledger-export` and `flask ledger-import`: a book as a file, and a file into a book.
+
+Exit codes: 0 done; 2 usage; 3 lines were refused, or no such tenant; 4 not finished: the same file
+again goes on; 5 the file is damaged.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from blueprints.posting_batches import read_items
+from commands.arguments import MOMENT, json_option, tenant_option
+from commands.database import opened_database
+from commands.subject import subject
+from errors import AppError, FeatureDisabled
+from services.actors import Actor
+from services.ledger_exports import FORMATS, WHAT, ExportAsk, LedgerExports
+from services.ledger_imports import (
+    FileDamaged,
+    ImportReport,
+    LedgerImports,
+    csv_items,
+    ndjson_items,
+)
+from services.ledger_writes import LedgerWrites
+from services.posting_batches import BATCH_LEGS_MAX, BatchSettings, PostingBatches
+from services.postings import Order
+
+if TYPE_CHECKING:
+    from config import Config
+    from persistence.db import Database
+
+REFUSED, UNFINISHED, DAMAGED = 3, 4, 5
+SCOPES = frozenset({"ledger:post", "ledger:admin"})
+
+
+@click.command("ledger-export")
+@click.option("--what", type=click.Choice(WHAT), default="transactions", show_default=True)
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="ndjson", show_default=True)
+@click.option("--posted-gte", type=MOMENT, metavar="TIME", help="Posted then, or later.")
+@click.option(
+    "--posted-lt", type=MOMENT, metavar="TIME", help="Posted before; without it, all that is final."
+)
+@click.option("--output", type=click.File("wb", lazy=False), default="-", help="File, else stdout.")
+@tenant_option
+def ledger_export(*, tenant_id: str | None, output: BinaryIO, kind: str, **asked: Any) -> None:
+    """Write a book as NDJSON or CSV, as of one moment."""
+    with opened_database() as (config, db):
+        exports = LedgerExports(db, config.ledger_export_fetch_rows)
+        ask = ExportAsk(format=kind, **asked)
+        found = exports.begin(tenant_id or config.default_tenant, ask, is_patient=True)
+        with found.held:
+            output.writelines(found.lines)
+
+
+@click.command("ledger-import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="ndjson", show_default=True)
+@click.option("--batch", type=click.IntRange(1, 8190), default=1000, show_default=True)
+@click.option(
+    "--mode",
+    type=click.Choice(["each", "all"]),
+    default="each",
+    show_default=True,
+    help="all: a batch with a refusal posts nothing.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would happen, batch by batch.")
+@tenant_option
+@json_option
+def ledger_import(
+    *,
+    file: BinaryIO,
+    kind: str,
+    batch: int,
+    mode: str,
+    dry_run: bool,
+    tenant_id: str | None,
+    as_json: bool,
+) -> None:
+    """Post the transactions of FILE, a batch a commit; the same file again creates nothing."""
+    report, failure = ImportReport(), None
+    with opened_database() as (config, db):
+        if not config.feature_ledger_enabled:
+            raise FeatureDisabled
+        actor = Actor(tenant_id or config.default_tenant, subject(), SCOPES)
+        order = Order(actor=actor, request_id="cli:ledger-import", dry_run=dry_run)
+        items = csv_items(file) if kind == "csv" else ndjson_items(file)
+        imports = LedgerImports(_batches(config, db), read_items)
+        try:
+            for report in imports.run(order, items, batch, is_whole=mode == "all"):
+                click.echo(f"\r{report.read:,} read", nl=False, err=True)
+        except FileDamaged as damaged:
+            failure = (DAMAGED, str(damaged))
+        except AppError as error:
+            failure = (UNFINISHED, f"{error.code}: {error.detail}")
+    _tell(report, failure, as_json=as_json)
+
+
+def _batches(config: Config, db: Database) -> PostingBatches:
+    settings = BatchSettings(
+        transactions_max=config.ledger_batch_max,
+        legs_max=BATCH_LEGS_MAX,
+        transaction_legs_max=config.ledger_legs_max,
+    )
+    writes = LedgerWrites(db, backdate_max_days=config.ledger_backdate_max_days)
+    return PostingBatches(writes, settings)
+
+
+def _tell(report: ImportReport, failure: tuple[int, str] | None, *, as_json: bool) -> None:
+    """Say what was done, and exit with its code."""
+    code = failure[0] if failure else REFUSED if report.refused else 0
+    click.echo("", err=True)
+    if as_json:
+        data = {**report.data, "error": failure and failure[1], "exit_code": code}
+        click.echo(json.dumps(data, default=str))
+    else:
+        click.echo(
+            f"{report.read} read: {report.created} created, {report.existing} there before,"
+            f" {report.refused} refused"
+        )
+        for fault in report.faults:
+            click.echo(f"  line {fault['line']} {fault['pointer']}: {fault['code']}")
+        if failure:
+            click.echo(failure[1], err=True)
+    sys.exit(code)
