@@ -184,8 +184,8 @@ def test_a_closed_period_takes_nothing_more(till: Till) -> None:
     """LT1: on or before closed_through."""
     today = datetime.now(UTC).date()
     till.world.rows(
-        "INSERT INTO ledger_settings (tenant_id, closed_through, updated_by)"
-        " VALUES ('default', %s, 'cli:test') RETURNING 1", today - timedelta(days=1),
+        "UPDATE ledger_settings SET closed_through = %s WHERE tenant_id = 'default' RETURNING 1",
+        today - timedelta(days=1),
     )  # fmt: skip
     late = datetime.now(UTC) - timedelta(days=1)
 

@@ -406,8 +406,8 @@ def test_a_closed_period_takes_nothing_more(teller: Teller, database_owner: str)
     today = datetime.now(UTC).date()
     with psycopg.connect(database_owner, autocommit=True) as conn:
         conn.execute(
-            "INSERT INTO ledger_settings (tenant_id, closed_through, updated_by)"
-            " VALUES (%s, %s, 'test')", [TENANT, today - timedelta(days=2)],
+            "UPDATE ledger_settings SET closed_through = %s WHERE tenant_id = %s",
+            [today - timedelta(days=2), TENANT],
         )  # fmt: skip
     noon = datetime(today.year, today.month, today.day, tzinfo=UTC)
 
