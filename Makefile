@@ -13,7 +13,7 @@ POOLED = TEST_POOLER=pgbouncer $(VENV) -m pytest -n 2 tests/blueprints
 QUICK = --ignore=tests/races --ignore=tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pooler check faults bench lock schema openapi currencies db-reset
+.PHONY: help run test pooler check faults restore-drill bench lock schema openapi currencies db-reset
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -41,9 +41,12 @@ check: .venv/test ## Lint, types, SQL and the quick tests: under two minutes.
 	$(VENV) -m pytest -n 2 $(QUICK)
 
 faults: .venv/test ## Races of 1,000 rounds, 200 kills each, 10,000 random commands (`make test`: fewer).
-	RACE_ROUNDS=1000 LEDGER_RACE_S=60 FAULT_KILLS=200 FAULT_PATIENCE_S=300 FAULT_RELOADS=20 \
+	RACE_ROUNDS=1000 LEDGER_RACE_S=60 FAULT_KILLS=200 FAULT_PATIENCE_S=300 FAULT_RELOADS=20 FAULT_ROUNDS=5 \
 		STATEFUL_EXAMPLES=200 STATEFUL_STEPS=50 \
 		$(VENV) -m pytest --timeout 0 tests/races tests/faults tests/contract/test_payment_model.py
+
+restore-drill: .venv/test ## Back up, restore to a moment, prove the books; says how long it took.
+	$(VENV) -m pytest -s tests/faults/test_restore.py
 
 bench: .venv/test ## Measure against the yardsticks; ARGS="--record" writes docs/performance.md.
 	$(VENV) -m bench $(ARGS)

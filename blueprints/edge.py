@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from services.actors import Actor
     from services.rate_limits import Quota
 
+INTERNAL_ERROR = 500
 READ_METHODS = frozenset({"GET", "HEAD"})
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 ID = re.compile(ID_PATTERN)
@@ -169,8 +170,8 @@ def _handler(op: Operation) -> Callable[..., Response]:
         now.quota = FREE if op.cost == "free" else _of_address(held, environ)
         try:
             return serve(environ, held, now, path)
-        except AppError:
-            _charge(held, now)  # Refused requests count too; once is enough.
+        except AppError as error:
+            _charge_refused(held, now, error)
             raise
 
     def serve(
@@ -197,6 +198,15 @@ def _handler(op: Operation) -> Callable[..., Response]:
         return _heavy(op, call, path) if op.cost == "heavy" else op.view(call, **path)
 
     return handle
+
+
+def _charge_refused(held: Services, now: Exchange, error: AppError) -> None:
+    """Count a refused request too, once; not what is our own fault.
+
+    While the database is away nobody can prove who it is: all would be charged to their address.
+    """
+    if error.status < INTERNAL_ERROR:
+        _charge(held, now)
 
 
 def _heavy(op: Operation, call: Call, path: dict[str, Any]) -> Response:

@@ -45,8 +45,12 @@ def _order(rule: str) -> tuple[int, int]:
 
 
 def main(wanted: list[str]) -> int:
-    """Print them; 3: no test names one that was asked for."""
+    """Print them; 3: no test names one that was asked for. `--page FILE`: those no test names."""
     found = rules()
+    if wanted[:1] == ["--page"]:
+        bold = re.findall(r"\*\*([^*]+)\*\*", Path(wanted[1]).read_text("utf-8"))
+        wanted = sorted({rule for each in bold for rule in named(each)} - found.keys())
+        return main(wanted) if wanted else 0
     for rule in wanted or found:
         sys.stdout.write("".join(f"{line}\n" for line in (rule, *_indented(found.get(rule)))))
     return 3 if set(wanted) - found.keys() else 0

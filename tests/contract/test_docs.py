@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 PAGES = [name(path) for path in files("*.md")]
 # Upper-case words in code spans that are no settings of the service.
 OTHER_NAMES = {
-    "BEGIN", "CHANGELOG", "COMMIT", "CONCURRENTLY", "FILE", "GET", "ID", "KEY", "NAME", "NAME_FILE",
-    "OR", "PATCH", "POST", "README", "ROLLBACK", "SET", "SSL_CERT_FILE", "TEST_DATABASE_URL",
-    "TEST_PG_MAJOR", "TEST_POOLER", "TEST_REDIS_URL", "URL", "USER_ID", "WHERE",
+    "BEGIN", "CHANGELOG", "COMMIT", "CONCURRENTLY", "FAULT_SEED", "FILE", "GET", "ID", "KEY",
+    "NAME", "NAME_FILE", "OR", "PATCH", "POST", "README", "ROLLBACK", "SET", "SSL_CERT_FILE",
+    "TEST_DATABASE_URL", "TEST_PG_MAJOR", "TEST_POOLER", "TEST_REDIS_URL", "URL", "USER_ID",
+    "WHERE",
 }  # fmt: skip
 
 
