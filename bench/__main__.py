@@ -1,4 +1,4 @@
-"""`make bench`: B1 to B6, B8 and B11 of docs/performance.md, as one table; B9 if it is named."""
+"""`make bench`: B1 to B8 and B11 of docs/performance.md, as one table; B9, B10 by name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import (
     batches,
+    disturbed,
     growth,
     log_in,
     log_in_times,
@@ -25,8 +26,9 @@ from bench.report import ROOT, Row
 from bench.stage import Stage
 from persistence.embedded import EmbeddedError
 
-ALL = ("B1", "B2", "B3", "B4", "B5", "B6", "B8", "B11")
-BY_NAME = ("B9",)  # Ten million payments take a while to store, and 15 GB.
+ALL = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B11")
+# Ten million payments take a while to store, and 15 GB; a million requests take half an hour.
+BY_NAME = ("B9", "B10")
 BESIDE = ROOT.parent / "shared" / "yardsticks"
 
 
@@ -45,6 +47,8 @@ def main() -> int:
             rows = _on_stage(options, yardsticks) + rows
         if shutil.which("wrk") and "B9" in options.only:
             rows += _grown(options)
+        if shutil.which("wrk") and {"B7", "B10"} & set(options.only):
+            rows += _disturbed(options)
         if {"B4", "B5", "B6"} & set(options.only):
             rows += _of_the_ledger(options)
         if "B8" in options.only:
@@ -84,6 +88,19 @@ def _grown(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def _disturbed(options: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
+    with Stage() as stage:
+        if "B7" in options.only:
+            print("B7: Redis up, absent, killed, hung", flush=True)
+            rows += disturbed.redis_rounds(stage, options.rounds, options.seconds)
+        if "B10" in options.only:
+            print(f"B10: {options.requests:,} requests", flush=True)
+            rows += disturbed.memory(stage, options.requests)
+        print(f"money: {proof.prove(stage)}", flush=True)
+    return rows
+
+
 def _of_the_ledger(options: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     with Stage() as stage:
@@ -115,7 +132,9 @@ def _lacking(yardsticks: Path) -> tuple[list[str], Path | None]:
     """Say what cannot be measured for want of a program; return the yardsticks if they can run."""
     said = []
     if not shutil.which("wrk"):
-        said.append("B1, B2, B3 and B9 need wrk, which is not installed (Debian: apt install wrk).")
+        said.append(
+            "B1, B2, B3, B7, B9 and B10 need wrk, which is missing (Debian: apt install wrk)."
+        )
     if not (yardsticks / "peer-kysely").is_dir():
         said.append(f"No yardsticks in {yardsticks}: name them by --yardsticks, else no ratios.")
     elif not (shutil.which("node") and shutil.which("npm")):
@@ -128,6 +147,7 @@ def _lacking(yardsticks: Path) -> tuple[list[str], Path | None]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("only", nargs="*", choices=[*ALL, *BY_NAME, []], metavar="B1, B2 ...")
+    parser.add_argument("--requests", type=int, default=1_000_000, help="of B10")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=6, help="of each round")
     parser.add_argument("--payments", type=int, default=10_000_000, help="stored for B9")

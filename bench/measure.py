@@ -19,6 +19,7 @@ class Sample:
     errors: int = 0
     p50_ms: float | None = None
     p99_ms: float | None = None
+    max_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

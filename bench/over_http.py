@@ -30,7 +30,7 @@ READ_IDS = 10_000
 def payments(stage: Stage, yardsticks: Path | None, rounds: int, seconds: int) -> list[Row]:
     """B1 and B3: create and capture. Without yardsticks the service runs alone."""
     sql = Pgbench(stage)
-    contenders: dict[str, Callable[[int], Sample]] = {"service": _service(stage)}
+    contenders: dict[str, Callable[[int], Sample]] = {"service": service_load(stage)}
     if yardsticks is not None:
         contenders["peer"] = _peer(stage, yardsticks)
     for clients in PGBENCH_CLIENTS:
@@ -65,7 +65,8 @@ def reads(stage: Stage, yardsticks: Path | None, rounds: int, seconds: int) -> l
 # --- Contenders ---------------------------------------------------------------------------------
 
 
-def _service(stage: Stage) -> Callable[[int], Sample]:
+def service_load(stage: Stage) -> Callable[[int], Sample]:
+    """Return what loads the service with creates and captures for so many seconds."""
     url = f"http://127.0.0.1:{stage.service()}"
     return partial(_wrk, url, ROOT / "bench" / "load.lua", [stage.api_key, str(USERS)])
 

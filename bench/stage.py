@@ -50,6 +50,7 @@ class Stage:
         self.servers = EmbeddedServers(EmbeddedSettings(self.var))
         self.api_key = ""
         self._service_port = 0
+        self.service_pid = 0
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -106,7 +107,8 @@ class Stage:
             return self._service_port
         port = free_port()
         command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
-        self._start("service", command, ROOT, {**self.environment, "PORT": str(port)})
+        environment = {**self.environment, "PORT": str(port)}
+        self.service_pid = self._start("service", command, ROOT, environment)
         self._service_port = port
         return port
 
@@ -138,11 +140,12 @@ class Stage:
         """Write Valkey's URL as ioredis reads a Unix socket: a path with a password."""
         return (self.servers.redis_url or "").removeprefix("unix://")
 
-    def _start(self, name: str, command: list[str], cwd: Path, env: Mapping[str, str]) -> None:
+    def _start(self, name: str, command: list[str], cwd: Path, env: Mapping[str, str]) -> int:
         log = WORK / f"{name}.log"
         log.unlink(missing_ok=True)
         child = self._open.enter_context(running(command, log=log, cwd=cwd, env=env))
         wait_for(child, int(env["PORT"]), log)
+        return child.pid
 
     def _migrate(self) -> None:
         _call([sys.executable, "-m", "flask", "migrate"], cwd=ROOT, env=self.environment)

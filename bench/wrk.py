@@ -53,6 +53,7 @@ def read(text: str) -> Sample:
         errors=_errors(text),
         p50_ms=_latency("50%", text),
         p99_ms=_latency("99%", text),
+        max_ms=_longest(text),
     )
 
 
@@ -67,6 +68,14 @@ def _errors(text: str) -> int:
 
 def _latency(share: str, text: str) -> float:
     number, unit = re.findall(rf"^\s+{share}\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)[0]
+    return float(number) * MS[unit]
+
+
+def _longest(text: str) -> float:
+    """Read the third number of the line `Latency  avg  stdev  max  +/-`."""
+    number, unit = re.findall(
+        r"^\s+Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s|m)\s", text, re.MULTILINE
+    )[0]
     return float(number) * MS[unit]
 
 
