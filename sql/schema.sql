@@ -286,7 +286,13 @@ BEGIN
                     v.account_id, a.code, a.stripes,
                     CASE t.kind WHEN 'hold' THEN coalesce(v.stripe, 0) ELSE thread % a.stripes END
                         AS stripe
-                FROM ledger_transactions AS t
+                FROM (SELECT DISTINCT o.id FROM unnest(origins) AS o (id)) AS o
+                CROSS JOIN LATERAL (
+                    SELECT x.kind, x.stripes, x.debit_accounts, x.credit_accounts
+                    FROM ledger_transactions AS x
+                    WHERE x.tenant_id = tenant AND x.id = o.id
+                    LIMIT 1
+                ) AS t
                 CROSS JOIN LATERAL (
                     SELECT u.account_id, t.stripes[1][1] AS stripe
                     FROM unnest(t.debit_accounts) AS u (account_id)
@@ -296,7 +302,6 @@ BEGIN
                 ) AS v
                 INNER JOIN ledger_accounts AS a
                     ON a.tenant_id = tenant AND a.account_id = v.account_id
-                WHERE t.tenant_id = tenant AND t.id = any(origins)
             ) AS d
         ) AS x
         INNER JOIN ledger_balances AS b

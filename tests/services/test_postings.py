@@ -595,6 +595,18 @@ def test_postings_go_by_index_from_the_first_row_on(teller: Teller, database_adm
     assert [row for row in rows if row[2] > 4 * row[1]] == []
 
 
+def test_an_empty_book_finds_transactions_by_their_key(database: str) -> None:
+    """ADR 0017: of equal indexes the newest is taken, whatever it makes of a full book."""
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute("SET enable_seqscan = off")
+        conn.execute("SET enable_bitmapscan = off")
+        plan = conn.execute(
+            "EXPLAIN SELECT FROM ledger_transactions"
+            " WHERE tenant_id = 'default' AND id = gen_random_uuid()"
+        ).fetchall()
+    assert "using ledger_transactions_pkey" in str(plan)
+
+
 # --- One round trip -----------------------------------------------------------------------------
 
 
