@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import PostgresServer
 
+pytestmark = pytest.mark.database  # Runs on 16 too.
+
 CHECKS = sorted(path.stem for path in sql_files.ROOT.glob("checks/*.sql"))
 CAPTURED = "(SELECT id FROM payments WHERE status = 'captured' AND fee_minor > 0)"
 POSTING = "reference LIKE 'payment:%' AND cardinality(amounts) = 2"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis.core
 import psycopg
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -36,9 +37,9 @@ from tests.world import new_key
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
-
     from tests.world import Reply, World
+
+pytestmark = pytest.mark.database  # Runs on 16 too.
 
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "20"))
 STEPS = int(os.environ.get("STATEFUL_STEPS", "30"))

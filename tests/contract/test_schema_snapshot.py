@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import PostgresServer
 
+pytestmark = pytest.mark.database  # Runs on 16 too.
+
 
 def test_the_snapshot_is_what_the_migrations_make(postgres: PostgresServer) -> None:
     """AT6, T4: `make schema` was run after the last change, and 16 and 18 agree."""

@@ -13,6 +13,8 @@ from tests.contract.tree import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.database  # Runs on 16 too.
+
 FILES = sorted(
     path for noun in ("postings", "holds") for path in (ROOT / "sql" / noun).glob("*.sql")
 )

@@ -24,6 +24,8 @@ from tests.conftest import PG_MAJOR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.database  # Runs on 16 too.
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(module.name for module in pkgutil.iter_modules(repos.__path__))
 for module in MODULES:
