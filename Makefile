@@ -10,7 +10,7 @@ VENV = .venv/bin/python
 FLASK = $(VENV) -m flask
 # pytest ends with 5 where PgBouncer is not installed: no test was run.
 POOLED = TEST_POOLER=pgbouncer $(VENV) -m pytest -n 2 tests/blueprints
-QUICK = --ignore=tests/races --ignore=tests/faults
+QUICK = -m "not servers" --ignore=tests/races --ignore=tests/faults
 
 .DEFAULT_GOAL := help
 .PHONY: help run test pooler check faults restore-drill bench lock schema openapi currencies db-reset

@@ -69,6 +69,7 @@ os.environ.setdefault("EMBEDDED_PG_MAJOR", str(PG_MAJOR))
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "servers: set by itself on what needs any")
     config.addinivalue_line("markers", "database: set by itself on what runs on 16 too (AT9)")
     config.addinivalue_line("markers", "needs(program): is left out, and counted, without it")
     config.stash[LEFT_OUT] = Counter()
@@ -95,6 +96,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out: list[pytest.Item] = []
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
+        if names & {"servers", "var_dir", "own_servers"}:
+            item.add_marker("servers")
         asks = item.path.relative_to(ROOT).parts[1] not in ABOVE_SQL
         if asks and names & {"postgres", "var_dir", "own_servers"}:
             item.add_marker("database")
