@@ -10,7 +10,7 @@ WITH pairs AS (
     WHERE
         t.tenant_id = :'tenant_id'::text
         AND t.bucket = 'pair'
-        AND t.key = any(:'pair_keys'::bytea [])
+        AND t.key = any(:'pair_keys'::bytea[])
     ORDER BY t.key
     FOR UPDATE
 ),
