@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 from flask import Flask
@@ -42,7 +42,7 @@ from services.ledger_writes import LedgerWrites
 from services.one_time_tokens import OneTimeTokens
 from services.password_changes import PasswordChanges
 from services.password_proofs import PasswordProofs
-from services.passwords import passwords_of
+from services.passwords import Passwords, passwords_of
 from services.payment_commands import PaymentCommands, PaymentSettings
 from services.payment_exports import PaymentExports
 from services.payment_queries import PaymentQueries
@@ -119,16 +119,7 @@ def _services(config: Config) -> Services:
     access_tokens = _access_tokens(config, db, signing_keys)
     commands = _payment_commands(config, db, idempotency)
     payments = Payments(commands)
-    passwords = passwords_of(config, db)
-    throttle = _throttle(config, db, kv)
-    refresh_tokens = RefreshTokens(config.subkeys("refresh"))
-    one_time_tokens = OneTimeTokens(config.subkeys("one-time"))
-    devices = DeviceTokens(config.subkeys("device").values())
-    sessions = Sessions(
-        db, access_tokens, refresh_tokens, throttle, cursors, _session_settings(config)
-    )
-    password_proofs = PasswordProofs(db, passwords, throttle)
-    emails = Emails(db, password_proofs, throttle, one_time_tokens)
+    people = _people(config, db, kv, cursors, access_tokens)
     writes = LedgerWrites(db, backdate_max_days=config.ledger_backdate_max_days)
     return Services(
         config=config,
@@ -139,42 +130,24 @@ def _services(config: Config) -> Services:
         api_keys=api_keys,
         credentials=Credentials(db, api_keys, access_tokens),
         currencies=currencies,
-        emails=emails,
+        emails=people.emails,
         events=Events(db, cursors),
         disputes=Disputes(commands),
         health=_health(config, probe, db, kv),
         holds=Holds(db, cursors, config.list_scan_rows),
         idempotency=idempotency,
-        key_cancellation=KeyCancellation(
-            db,
-            idempotency,
-            payments,
-            payment_queries,
-            key_ttl_s=config.idempotency_ttl_s if config.feature_idempotency_enabled else None,
-            new_id=uuid7,
-        ),
+        key_cancellation=_key_cancellation(config, db, idempotency, payments, payment_queries),
         ledger=Ledger(db, cursors, currencies, config.list_scan_rows),
         ledger_exports=LedgerExports(db, config.ledger_export_fetch_rows),
         ledger_reports=LedgerReports(db, cursors, currencies),
         ledger_accounts=LedgerAccounts(db, writes, cursors, currencies, config.list_scan_rows),
-        password_changes=PasswordChanges(
-            db, passwords, password_proofs, sessions, emails, throttle, devices
-        ),
-        passwords=passwords,
+        password_changes=people.password_changes,
+        passwords=people.passwords,
         payment_exports=PaymentExports(db),
         payment_queries=payment_queries,
         proofs=_proofs(config, db, cursors),
-        sessions=sessions,
-        sign_in=SignIn(
-            db,
-            passwords,
-            password_proofs,
-            sessions,
-            emails,
-            throttle,
-            devices,
-            must_verify=config.feature_email_verification_required,
-        ),
+        sessions=people.sessions,
+        sign_in=people.sign_in,
         signing_keys=signing_keys,
         payments=payments,
         posting_batches=_posting_batches(config, writes),
@@ -184,10 +157,56 @@ def _services(config: Config) -> Services:
         rate_limits=rate_limits,
         settings=settings,
         tenants=Tenants(db),
-        throttle=throttle,
+        throttle=people.throttle,
         users=Users(db),
         webhooks=_webhooks(config, db, cursors),
     )
+
+
+class _People(NamedTuple):
+    """What signs people in; its parts need one another."""
+
+    emails: Emails
+    password_changes: PasswordChanges
+    passwords: Passwords
+    sessions: Sessions
+    sign_in: SignIn
+    throttle: Throttle
+
+
+def _people(
+    config: Config, db: Database, kv: Kv, cursors: Cursors, access_tokens: AccessTokens
+) -> _People:
+    passwords = passwords_of(config, db)
+    throttle = _throttle(config, db, kv)
+    devices = DeviceTokens(config.subkeys("device").values())
+    refresh_tokens = RefreshTokens(config.subkeys("refresh"))
+    sessions = Sessions(
+        db, access_tokens, refresh_tokens, throttle, cursors, _session_settings(config)
+    )
+    proofs = PasswordProofs(db, passwords, throttle)
+    emails = Emails(db, proofs, throttle, OneTimeTokens(config.subkeys("one-time")))
+    parts = (db, passwords, proofs, sessions, emails, throttle, devices)
+    must_verify = config.feature_email_verification_required
+    return _People(
+        emails=emails,
+        password_changes=PasswordChanges(*parts),
+        passwords=passwords,
+        sessions=sessions,
+        sign_in=SignIn(*parts, must_verify=must_verify),
+        throttle=throttle,
+    )
+
+
+def _key_cancellation(
+    config: Config,
+    db: Database,
+    idempotency: Idempotency,
+    payments: Payments,
+    queries: PaymentQueries,
+) -> KeyCancellation:
+    key_ttl_s = config.idempotency_ttl_s if config.feature_idempotency_enabled else None
+    return KeyCancellation(db, idempotency, payments, queries, key_ttl_s=key_ttl_s, new_id=uuid7)
 
 
 def _database(config: Config, connections: int) -> Database:

@@ -39,10 +39,10 @@ def commands(heading: str) -> list[list[str]]:
     return found
 
 
-def run_all(
+def failures(
     servers: EmbeddedServers, var_dir: Path, heading: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Run them one after another; each has to end well."""
+) -> list[str]:
+    """Run them one after another; return what did not end well, and what it said."""
     monkeypatch.setenv("DATABASE_URL", servers.database_url or "")
     monkeypatch.setenv("MIGRATE_DATABASE_URL", servers.owner_url or "")
     monkeypatch.setenv("REDIS_URL", "off")
@@ -50,10 +50,11 @@ def run_all(
     monkeypatch.setenv("JWT_ALG", "ES256")
     world = World(servers.database_url or "", var_dir)
     runner = world.app.test_cli_runner()
-    for command in commands(heading):
-        done = runner.invoke(args=command)
-        assert done.exit_code == 0, f"flask {' '.join(command)}: {done.output} {done.exception}"
+    ended = [(command, runner.invoke(args=command)) for command in commands(heading)]
     world.close()
+    return [
+        f"{command}: {done.output}{done.exception}" for command, done in ended if done.exit_code
+    ]
 
 
 @pytest.mark.parametrize("heading", ["Migrate", "Roll back", "Rotate keys"])
@@ -61,7 +62,7 @@ def test_a_runbook_runs_as_it_stands(
     shared_servers: EmbeddedServers, tmp_path: Path, heading: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Section 10: over a database that is in use."""
-    run_all(shared_servers, tmp_path / "app", heading, monkeypatch)
+    assert failures(shared_servers, tmp_path / "app", heading, monkeypatch) == []
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_a_restore_to_a_moment_is_proved(
             found = {str(row[0]) for row in conn.execute("SELECT id FROM payments")}
         assert found == set(before)
         assert after not in found
-        run_all(restored, tmp_path / "proved", "Restore", monkeypatch)
+        assert failures(restored, tmp_path / "proved", "Restore", monkeypatch) == []
     sys.stderr.write(f"restored in {took_s:.1f} s, to {moment}\n")
     EmbeddedServers(EmbeddedSettings(tmp_path / "restored")).reset()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from errors import (
     ApiKeyEnded,
@@ -413,8 +414,12 @@ def test_a_dead_database_does_not_fail_the_answered_request() -> None:
     """A12: written after the answer, so there is nobody left to tell."""
     db = Database(NOWHERE, DbSettings(pool_size=1, pool_timeout_ms=50))
     actor = Actor("default", "key:1", frozenset(), key_id="000000000000")
-    ApiKeys(db).touch(actor, HERE)
+    with capture_logs() as lines:
+        ApiKeys(db).touch(actor, HERE)
     db.close()
+    assert [(line["event"], line["code"]) for line in lines] == [
+        ("api_key.not_touched", "database_unavailable")
+    ]
 
 
 def test_keys_remembered_as_touched_are_bounded(
