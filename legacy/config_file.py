@@ -91,7 +91,7 @@ class _Section:
             adapter=self._section["adapter"],
             table=self._section.get("table", self._domain),
             dsn=self._dsn(),
-            writers=self._section.get("writers", "ours"),
+            writers=self._section.get("writers", "api"),
             capture=self._section.get("capture"),
             user_ids=self._user_ids,
             columns=mapped,
@@ -145,9 +145,9 @@ class _Section:
 
     def _writer_faults(self) -> Iterator[str]:
         captures = CAPTURES.get(self._section["adapter"], ())
-        writers, capture = self._section.get("writers", "ours"), self._section.get("capture")
-        if writers not in {"ours", "legacy"}:
-            yield "writers: ours or legacy"
+        writers, capture = self._section.get("writers", "api"), self._section.get("capture")
+        if writers not in {"api", "legacy"}:
+            yield "writers: api or legacy"
         if capture is not None and capture not in captures:
             yield f"capture: {' or '.join(captures) or 'not for this adapter'}"
         if writers == "legacy" and capture is None and captures:

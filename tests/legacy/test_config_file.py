@@ -25,7 +25,7 @@ def test_a_good_file_has_both_domains() -> None:
     found = load(GOOD, ENVIRON)
     users = found["users"]
     assert list(found) == ["users", "payments"]
-    assert (users.adapter, users.table, users.writers) == ("memory", "customers", "ours")
+    assert (users.adapter, users.table, users.writers) == ("memory", "customers", "api")
     assert (users.capture, users.user_ids, users.dsn) == (None, "uuid8", "")
 
 
@@ -55,7 +55,7 @@ CASES = [
     (MEMORY, f'{MEMORY}\npath = "x"', "users.path: not for memory"),
     (MEMORY, 'adapter = "postgres"\ndsn_env = "NO_DSN"', "users.dsn_env: NO_DSN is not set"),
     (MEMORY, 'adapter = "postgres"', "users.table: in our own database it needs its schema"),
-    (MEMORY, f'{MEMORY}\nwriters = "all"', "users.writers: ours or legacy"),
+    (MEMORY, f'{MEMORY}\nwriters = "all"', "users.writers: api or legacy"),
     (MEMORY, f'{MEMORY}\ncapture = "trigger"', "users.capture: not for this adapter"),
     (
         MEMORY,
