@@ -11,6 +11,8 @@ from legacy.contract_rows import LATER, ids_for, make, user
 from legacy.store import Captured, StoreRow, VersionStale
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from legacy.contract_rows import LegacyProgram
     from legacy.store import LegacyStore
 
@@ -109,11 +111,12 @@ class CapturingCases:
         (legacy_id,) = make(store, 1)
         (other,) = ids_for(store, 1)
         store.fence()
-        for write in (
+        writes: list[Callable[[], None]] = [
             lambda: program.insert(other, "a@example.org"),
             lambda: program.rename(legacy_id, "Bea"),
             lambda: program.delete(legacy_id),
-        ):
+        ]
+        for write in writes:
             with pytest.raises(Exception, match="strongroom: fenced"):
                 write()
         assert store.replace(user(legacy_id), 1, "op-2", LATER).version == 2
