@@ -8,25 +8,16 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from legacy.store import (
-    Duplicate,
-    LegacyError,
-    LegacyUnavailable,
-    RowRejected,
-    StoreRow,
-    TooLate,
-    VersionStale,
-)
+from legacy.store import Duplicate, LegacyError, LegacyUnavailable, RowRejected, TooLate
 from legacy.stores.connections import Connections
-from legacy.stores.reading import Held, store_row
 from legacy.stores.sqlite_reads import SqliteReads, identifier
+from legacy.stores.writing import RowWrites
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from legacy.columns import ColumnMap, Raw
-    from legacy.store import Row
 
 _CONSTRAINTS = {
     sqlite3.SQLITE_CONSTRAINT_UNIQUE,
@@ -45,7 +36,7 @@ def _text(data: bytes) -> Any:
         return data
 
 
-class SqliteStore(SqliteReads):
+class SqliteStore(SqliteReads, RowWrites[sqlite3.Connection]):
     """`prepare_sql` has to have been run. Each call waits up to `timeout_ms` for the file's lock.
 
     Foreign keys are kept, whatever the legacy program does.
@@ -113,51 +104,15 @@ class SqliteStore(SqliteReads):
 
     # --- Writes ---------------------------------------------------------------------------------
 
-    def create(self, row: Row, op_id: str, not_after: datetime) -> StoreRow:
-        """See LegacyStore."""
-        legacy_id = row["legacy_id"]
-        with self._writing(legacy_id) as connection:
-            found = self._held_in(connection, legacy_id)
-            if found is not None and found.op_id == op_id:
-                return store_row(self._map, found)
-            _refuse_late(connection, not_after)
-            if found is not None:
-                raise Duplicate("id")
-            self._insert(connection, self._map.write(row))
-            self._note(connection, legacy_id, 1, op_id)
-            return self._stored(connection, legacy_id)
+    def _refuse_late(self, connection: sqlite3.Connection, not_after: datetime) -> None:
+        """Raise TooLate by SQLite's clock, once the write lock is held (D12)."""
+        limit = not_after.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        late = connection.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now') > ?", (limit,))
+        if late.fetchone() == (1,):
+            raise TooLate
 
-    def replace(self, row: Row, expected_version: int, op_id: str, not_after: datetime) -> StoreRow:
-        """See LegacyStore."""
-        legacy_id = row["legacy_id"]
-        with self._writing(legacy_id) as connection:
-            found = self._held_in(connection, legacy_id)
-            if found is not None and found.op_id == op_id:
-                return store_row(self._map, found)
-            _refuse_late(connection, not_after)
-            if found is None or found.raw is None or found.version != expected_version:
-                raise VersionStale(None if found is None else store_row(self._map, found))
-            self._update(connection, legacy_id, self._map.write(row))
-            self._note(connection, legacy_id, expected_version + 1, op_id)
-            return self._stored(connection, legacy_id)
-
-    def follow(self, row: StoreRow) -> bool:
-        """See LegacyStore."""
-        if row.deleted and self._map.domain == "payments":
-            raise RowRejected(row.id, "payment_vanished", ())
-        with self._writing(row.id) as connection:
-            found = self._held_in(connection, row.id)
-            if found is not None and found.version >= row.version:
-                return False
-            if row.deleted:
-                statement = f"DELETE FROM {self._table} WHERE {self._id} = ?"
-                connection.execute(statement, (row.id,))
-            else:
-                raw = self._map.write({**row.row, "legacy_id": row.id})
-                if not self._update(connection, row.id, raw):
-                    self._insert(connection, raw)
-            self._note(connection, row.id, row.version, row.op_id, deleted=row.deleted)
-            return True
+    def _delete(self, connection: sqlite3.Connection, legacy_id: str) -> None:
+        connection.execute(f"DELETE FROM {self._table} WHERE {self._id} = ?", (legacy_id,))
 
     def _insert(self, connection: sqlite3.Connection, raw: Raw) -> None:
         names = ", ".join(map(identifier, raw))
@@ -178,19 +133,13 @@ class SqliteStore(SqliteReads):
         version: int,
         op_id: str | None,
         *,
-        deleted: bool = False,
+        deleted: bool,
     ) -> None:
         connection.execute(
             "INSERT OR REPLACE INTO strongroom_mirror (domain, entity_id, version, op_id, deleted)"
             " VALUES (?, ?, ?, ?, ?)",
             (self._map.domain, legacy_id, version, op_id, deleted),
         )
-
-    def _stored(self, connection: sqlite3.Connection, legacy_id: str) -> StoreRow:
-        found = self._held_in(connection, legacy_id)
-        if not isinstance(found, Held):
-            raise LegacyError("a trigger of the legacy store took the row away")
-        return store_row(self._map, found)
 
     # --- Ids, capture and fence -----------------------------------------------------------------
 
@@ -223,11 +172,3 @@ class SqliteStore(SqliteReads):
         with self._writing() as connection:
             statement = "UPDATE strongroom_state SET fenced = ? WHERE domain = ?"
             connection.execute(statement, (fenced, self._map.domain))
-
-
-def _refuse_late(connection: sqlite3.Connection, not_after: datetime) -> None:
-    """Raise TooLate by SQLite's clock, once the write lock is held: nothing can delay it then."""
-    limit = not_after.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    late = connection.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now') > ?", (limit,))
-    if late.fetchone() == (1,):
-        raise TooLate
