@@ -371,3 +371,19 @@ def test_times_are_kept_as_fine_as_the_map_says(store: SqliteStore, program: Pro
     assert made.row["created_at"] == moment.replace(microsecond=123000)
     rows = program._conn.execute("SELECT created FROM customers").fetchall()
     assert rows == [("2024-07-01 12:00:00.123",)]
+
+
+def test_what_a_trigger_of_the_shop_changes_is_refused(
+    store: SqliteStore, program: Program
+) -> None:
+    """D25: the row as it would stand there is not the one that was given; nothing is written."""
+    program.run(
+        "CREATE TRIGGER shout AFTER UPDATE OF name ON customers BEGIN"
+        " UPDATE customers SET name = upper(NEW.name) WHERE id = NEW.id; END"
+    )
+    (legacy_id,) = make(store, 1)
+    with pytest.raises(RowRejected) as caught:
+        store.replace(user(legacy_id, display_name="Bea"), 1, "op-2", LATER)
+    assert (caught.value.code, caught.value.columns) == ("changed_by_legacy", ("display_name",))
+    assert store.get_many([legacy_id])[legacy_id].version == 1
+    assert store.replace(user(legacy_id, display_name="BEA"), 1, "op-3", LATER).version == 2
