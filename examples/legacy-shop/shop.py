@@ -33,7 +33,7 @@ CREATE TABLE customers (
 );
 CREATE TABLE payments (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    customer_id INTEGER NOT NULL REFERENCES customers (id),
+    customer INTEGER NOT NULL REFERENCES customers (id),
     amount TEXT NOT NULL,
     refunded_cents INTEGER NOT NULL DEFAULT 0,
     currency TEXT NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE payments (
     note TEXT,
     created_at TEXT NOT NULL
 );
-CREATE INDEX payments_customer ON payments (customer_id);
+CREATE INDEX payments_customer ON payments (customer);
 """
 NAMES = ("Ada", "Bea", "Carl", "Frieda", "Grüße-Gül", "Hồng", "Jürgen", "Κώστας", "Łucja", "Ñuño")
 COST = 4  # Of bcrypt: a real shop has 12, and a seed of 1,000 customers would take minutes.
@@ -100,20 +100,20 @@ class Shop:
             *(hashed, now(), email),
         )
 
-    def rename(self, customer_id: int, name: str) -> None:
+    def rename(self, customer: int, name: str) -> None:
         """Change a customer's name."""
         self._run(
             "UPDATE customers SET full_name = ?, updated_at = ? WHERE id = ?",
-            *(name, now(), customer_id),
+            *(name, now(), customer),
         )
 
-    def order(self, customer_id: int, cents: int, currency: str) -> int:
+    def order(self, customer: int, cents: int, currency: str) -> int:
         """Add an open payment; return its id."""
         amount = f"{cents // 100}.{cents % 100:02}"
         return self._insert(
-            "INSERT INTO payments (customer_id, amount, currency, state, created_at)"
+            "INSERT INTO payments (customer, amount, currency, state, created_at)"
             " VALUES (?, ?, ?, 'open', ?)",
-            *(customer_id, amount, currency, now()),
+            *(customer, amount, currency, now()),
         )
 
     def settle(self, payment_id: int, state: str) -> bool:
