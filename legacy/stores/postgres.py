@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from legacy.canonical_sql import identifier
 from legacy.store import LegacyError, TooLate
 from legacy.stores.connections import Connections
+from legacy.stores.postgres_compares import PostgresCompares
 from legacy.stores.postgres_ddl import beside
-from legacy.stores.postgres_reads import PostgresReads
 from legacy.stores.postgres_session import connect, deadline, errors_of
 from legacy.stores.writing import RowWrites
 
@@ -51,7 +51,7 @@ class _Borrowed:
         """It is not ours to close."""
 
 
-class PostgresStore(PostgresReads, RowWrites["psycopg.Connection[Any]"]):
+class PostgresStore(PostgresCompares, RowWrites["psycopg.Connection[Any]"]):
     """`prepare_sql` has to have been run. A call takes at most `timeout_ms`, comparisons as long
     as they need. `our_database_url`: where the table is if the configuration has no DSN.
     """
@@ -76,7 +76,7 @@ class PostgresStore(PostgresReads, RowWrites["psycopg.Connection[Any]"]):
         if self._map.config.dsn:
             raise LegacyError("the store is in another database")
         store = PostgresStore.__new__(PostgresStore)
-        PostgresReads.__init__(store, self._map, _Borrowed(connection), self._timeout_ms, 0)
+        PostgresCompares.__init__(store, self._map, _Borrowed(connection), self._timeout_ms, 0)
         store.__dict__["facts"] = self.facts
         return store
 

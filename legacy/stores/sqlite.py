@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from legacy.store import Duplicate, LegacyError, LegacyUnavailable, RowRejected, TooLate
 from legacy.stores.connections import Connections
-from legacy.stores.sqlite_reads import SqliteReads, identifier
+from legacy.stores.sqlite_compares import SqliteCompares
+from legacy.stores.sqlite_reads import identifier
 from legacy.stores.writing import RowWrites
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _text(data: bytes) -> Any:
         return data
 
 
-class SqliteStore(SqliteReads, RowWrites[sqlite3.Connection]):
+class SqliteStore(SqliteCompares, RowWrites[sqlite3.Connection]):
     """`prepare_sql` has to have been run. Each call waits up to `timeout_ms` for the file's lock.
 
     Foreign keys are kept, whatever the legacy program does.

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from legacy.canonical import Digest, key_hash
-from legacy.store import Capabilities, Captured, LegacyError, Totals, Unsupported
+from legacy.store import Capabilities, LegacyError, Unsupported
 from legacy.stores import reading
-from legacy.stores.polling import Poll
 from legacy.stores.reading import Held, is_same, source_of, status_texts, store_row, store_rows
 from legacy.stores.sqlite_ddl import prepare_sql
-from legacy.transforms import Unreadable, read, write
+from legacy.transforms import write
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
-    from datetime import datetime
 
     from legacy.columns import ColumnMap
     from legacy.store import StoreRow
@@ -38,16 +34,13 @@ def identifier(name: str) -> str:
 
 
 class SqliteReads(ABC):
-    """The reading half of SqliteStore, with capture and capabilities."""
+    """The reading half of SqliteStore, and its capabilities."""
 
-    def __init__(
-        self, mapping: ColumnMap, connections: Connections[sqlite3.Connection], overlap_s: int
-    ) -> None:
+    def __init__(self, mapping: ColumnMap, connections: Connections[sqlite3.Connection]) -> None:
         self._map = mapping
         self._connections = connections
         self._table = identifier(mapping.config.table)
         self._id = identifier(mapping.id_source)
-        self._poll = Poll(self._changed, overlap_s)
 
     @abstractmethod
     def _used(self, legacy_id: str = "") -> AbstractContextManager[sqlite3.Connection]: ...
@@ -200,86 +193,6 @@ class SqliteReads(ABC):
         with self._used() as connection:
             rows = connection.execute(query, [] if after is None else [after])
             return [str(legacy_id) for (legacy_id,) in rows]
-
-    # --- Compared -------------------------------------------------------------------------------
-
-    def _all(self) -> Iterator[Held]:
-        """Yield every row of one moment: a statement is a snapshot."""
-        with self._used() as connection:
-            yield from map(self._held, connection.execute(self._select()))
-
-    def count(self) -> Totals:
-        """See LegacyStore."""
-        by: dict[tuple[str, str], tuple[int, int]] = {}
-        version_max = rows = 0
-        for held in self._all():
-            status, currency, amount = self._map.totals_key(held.raw or {})
-            count, total = by.get((status, currency), (0, 0))
-            by[status, currency] = count + 1, total + amount
-            version_max, rows = max(version_max, held.version), rows + 1
-        return Totals(rows, by, version_max)
-
-    def digest(self, prefix: bytes) -> dict[int, tuple[int, int]]:
-        """See LegacyStore."""
-        digest = Digest(prefix)
-        for held in self._all():
-            digest.add(held.id, self._map.hash_of_raw(held.raw or {}))
-        return digest.result()
-
-    def hashes(self, prefix: bytes) -> dict[str, bytes]:
-        """See LegacyStore."""
-        return {
-            held.id: self._map.hash_of_raw(held.raw or {})
-            for held in self._all()
-            if key_hash(held.id).startswith(prefix)
-        }
-
-    # --- Captured -------------------------------------------------------------------------------
-
-    def tail(self, limit: int) -> list[Captured]:
-        """See LegacyStore."""
-        self._need("capture")
-        if self.capabilities.capture == "poll":
-            return self._poll.tail(limit)
-        query = (
-            "SELECT batch_id, entity_id FROM strongroom_queue WHERE domain = ?"
-            " ORDER BY batch_id LIMIT ?"
-        )
-        with self._used() as connection:
-            rows = connection.execute(query, (self._map.domain, limit))
-            return [Captured(batch_id, str(legacy_id)) for batch_id, legacy_id in rows]
-
-    def ack(self, batch: Sequence[Captured]) -> None:
-        """See LegacyStore."""
-        self._need("capture")
-        if self.capabilities.capture == "poll":
-            self._poll.ack(batch)
-            return
-        with self._used() as connection:
-            connection.execute(
-                "DELETE FROM strongroom_queue WHERE domain = ?"
-                " AND batch_id IN (SELECT value FROM json_each(?))",
-                (self._map.domain, json.dumps([each.batch_id for each in batch])),
-            )
-
-    def _changed(self, since: datetime | None, limit: int) -> list[tuple[str, datetime]]:
-        mapped = self._map.by_name["updated_at"]
-        updated = identifier(mapped.source)
-        where = "" if since is None else f"WHERE {updated} >= ?"
-        query = (
-            f"SELECT CAST({self._id} AS TEXT), {updated} FROM {self._table} {where}"
-            f" ORDER BY {updated}, {self._id} LIMIT {limit}"
-        )
-        values = [] if since is None else [write(mapped, since)]
-        found = []
-        with self._used() as connection:
-            for legacy_id, raw in connection.execute(query, values):
-                try:
-                    moment = read(mapped, raw)
-                except Unreadable:
-                    continue  # Its row is rejected whenever it is read.
-                found += [(str(legacy_id), moment)] if moment is not None else []
-        return found
 
     def close(self) -> None:
         """Close idle connections."""
