@@ -17,10 +17,12 @@ import pytest
 from legacy.columns import ColumnMap
 from legacy.config_file import load
 from legacy.store import RowRejected, RowsRejected
+from legacy.stores import open_store
 from legacy.stores.memory import MemoryStore
 from legacy.stores.sqlite import SqliteStore
 from tests.contract.tree import ROOT
-from tests.legacy.maps import EXPONENTS
+from tests.legacy.maps import EXPONENTS, maps
+from tests.legacy.maps import shop as example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,3 +168,24 @@ def test_a_shop_may_hold_rows_that_are_not_ours(
     rejected: list[Any] = [(each.id, each.code) for each in caught.value.rejected]
     assert rejected == [("1", "amount_fractional"), ("2", "currency_unknown")]
     assert list(caught.value.rows) == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind"),
+    [
+        ('adapter = "memory"', "MemoryStore"),
+        ('adapter = "sqlite"\npath = "shop.db"', "SqliteStore"),
+        ('adapter = "postgres"\ndsn_env = "DSN"', "PostgresStore"),
+        ('adapter = "postgres"', "PostgresStore"),
+        ('adapter = "jsonl"\npath = "{folder}/users.jsonl"', "FileStore"),
+    ],
+)
+def test_the_map_says_which_adapter(folder: Path, lines: str, kind: str) -> None:
+    """D42: nothing is connected to before it is asked for something."""
+    (folder / "users.jsonl").write_text("")
+    text = example(lines.replace("{folder}", str(folder)), ("shop.customers", "shop.orders"))
+    text = text if "postgres" in lines else text.replace("shop.", "")
+    mapping = maps(text, {"DSN": "postgresql://nobody@127.0.0.1:1/none"})["users"]
+    store = open_store(mapping, our_database_url="postgresql://nobody@127.0.0.1:1/ours")
+    assert type(store).__name__ == kind
+    store.close()
