@@ -37,7 +37,7 @@ def statement(name: str, row: Any = int, *, root: Path = sql_files.ROOT) -> Stat
     Raises SqlFileError with every fault of the file: a broken catalogue stops the boot.
     """
     made = Statement[Any](sql_files.load(name, root), row)
-    if root == sql_files.ROOT:
+    if root.is_relative_to(sql_files.ROOT.parent):  # A folder of ours, and none of a test's.
         REGISTRY[name] = made
     return made
 

@@ -36,3 +36,28 @@ GRANT INSERT, UPDATE ON ledger_replay_runs TO strongroom_app;
 GRANT INSERT ON ledger_replay_findings TO strongroom_app;
 
 GRANT INSERT, UPDATE ON webhook_endpoints, webhook_deliveries TO strongroom_app;
+
+-- What the move from a legacy store has of its own; it goes away with it.
+DO $$
+DECLARE
+    given text[];
+BEGIN
+    FOREACH given SLICE 1 IN ARRAY ARRAY[
+        ['INSERT, UPDATE', 'migration_state'],
+        ['INSERT', 'migration_moves'],
+        ['INSERT, UPDATE', 'migration_intents'],
+        ['INSERT, UPDATE, DELETE', 'mirror_marks'],
+        ['INSERT, UPDATE', 'backfill_cursors'],
+        ['INSERT, UPDATE', 'legacy_id_pool'],
+        ['INSERT, UPDATE', 'legacy_rejects'],
+        ['INSERT, UPDATE', 'shadow_counts'],
+        ['INSERT, UPDATE', 'shadow_mismatches'],
+        ['INSERT, UPDATE', 'drift_runs'],
+        ['INSERT, UPDATE', 'drift_items']
+    ] LOOP
+        IF to_regclass(given[2]) IS NOT NULL THEN
+            EXECUTE format('GRANT %s ON %I TO strongroom_app', given[1], given[2]);
+        END IF;
+    END LOOP;
+END
+$$;

@@ -13,8 +13,8 @@ from errors import CONSTRAINTS
 from tests.contract.tree import ROOT, files, name, tree
 
 TESTS = [name(path) for path in files("test_*.py", "tests")]
-# Of no one module: what holds of all of them, of many at once, of killed ones.
-OF_THE_WHOLE = ("tests/contract/", "tests/races/", "tests/faults/")
+# Of no one module: what holds of all of them, of many at once, of killed ones, of a whole move.
+OF_THE_WHOLE = ("tests/contract/", "tests/races/", "tests/faults/", "tests/legacy/")
 # One feature is one plural noun in SQL, repos, services and blueprints. These stop on the way.
 SQL_ONLY = {"checks", "migrations"}
 NO_SERVICE_OF_ITS_NAME = {

@@ -50,7 +50,8 @@ def test_history_is_append_only_for_the_application(database_owner: str) -> None
 def test_only_what_passes_may_be_deleted(database_owner: str) -> None:
     """P7; a hold's row goes when it is resolved. TRUNCATE and the like belong to the owner."""
     found = privileges(database_owner)
-    assert {name for name, may in found.items() if "DELETE" in may} == {
+    passing = {"mirror_marks"}  # Of the move from a legacy store; it goes away with it.
+    assert {name for name, may in found.items() if "DELETE" in may} - passing == {
         "auth_sessions",
         "idempotency_keys",
         "ledger_holds",

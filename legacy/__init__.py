@@ -1,0 +1,1 @@
+"""All that dies after the move from a legacy store."""
