@@ -128,12 +128,13 @@ def trouble_of(exc: psycopg.Error) -> Trouble | None:
     return _BY_STATE.get(exc.sqlstate) or _BY_CLASS.get(exc.sqlstate[:2])
 
 
+# What a SQLSTATE means that is no constraint's; a package that brings triggers may add its own.
+REFUSALS: dict[str, type[AppError]] = {"22003": AmountOverflow, "42501": OwnerNeeded}
+
+
 def refusal(exc: psycopg.Error) -> type[AppError] | None:
     """Return what a refused value means to the caller: an error with a code, or None, a bug."""
-    if exc.sqlstate == "22003":
-        return AmountOverflow
-    if exc.sqlstate == "42501":
-        return OwnerNeeded
-    if (exc.sqlstate or "").startswith("23"):
+    state = exc.sqlstate or ""
+    if state.startswith("23"):
         return constraint_error(exc.diag.constraint_name)
-    return None
+    return REFUSALS.get(state)

@@ -87,6 +87,8 @@ MOVE = statement("phases/move", int, root=SQL)
 FINISH = statement("phases/finish", FinishedRow, root=SQL)
 LOCK_GATE = statement("phases/lock_gate", bool, root=SQL)
 SHARE_GATE = statement("phases/share_gate", bool, root=SQL)
+TRY_GATE = statement("phases/try_gate", bool, root=SQL)
+NOTE_FENCE = statement("phases/note_fence", root=SQL)
 LOCK_SHARDS = statement("phases/lock_shards", int, root=SQL)
 BEGIN_MIRROR = statement("phases/begin_mirror", str, root=SQL)
 BEGIN_SWITCH = statement("phases/begin_switch", str, root=SQL)
@@ -140,6 +142,16 @@ def lock_gate(conn: Conn, *, tenant_id: str, domain: str) -> None:
 def share_gate(conn: Conn, *, tenant_id: str, domain: str) -> None:
     """Hold the phase still until the transaction ends; read it by the next statement (D6)."""
     SHARE_GATE.one(conn, tenant_id=tenant_id, domain=domain)
+
+
+def try_gate(conn: Conn, *, tenant_id: str, domain: str) -> bool:
+    """Hold the phase still until the transaction ends; False: it is being changed."""
+    return TRY_GATE.one(conn, tenant_id=tenant_id, domain=domain)
+
+
+def note_fence(conn: Conn, *, tenant_id: str, domain: str, fenced: bool) -> int:
+    """Note that the legacy program is shut out, or let in again."""
+    return NOTE_FENCE.count(conn, tenant_id=tenant_id, domain=domain, fenced=fenced)
 
 
 def lock_shards(conn: Conn, *, tenant_id: str, domain: str) -> None:

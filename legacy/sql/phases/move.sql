@@ -2,8 +2,7 @@
 -- why: phase, move and audit row commit together, under the gate and the locks of the mirror (D7).
 --   The ledger's flag is kept on leaving phase 1 (D4). Going back to 3 lifts the fence (D31).
 -- params: tenant_id text, domain text, from_phase smallint, to_phase smallint, moved_by text,
---   reason text, gates jsonb, waived text[], hold_ms bigint, ledger boolean, fenced boolean,
---   move_id uuid, audit_id uuid
+--   reason text, gates jsonb, waived text[], hold_ms bigint, ledger boolean, move_id uuid, audit_id uuid
 -- kind: write | returns: 0..1 | locks: migration_state row
 WITH moved AS (
     UPDATE migration_state AS s
@@ -15,11 +14,6 @@ WITH moved AS (
         ledger_enabled = CASE
             WHEN :'to_phase'::smallint = 1 THEN NULL
             ELSE coalesce(s.ledger_enabled, :'ledger'::boolean)
-        END,
-        fenced_at = CASE
-            WHEN :'to_phase'::smallint <= 3 THEN NULL
-            WHEN :'fenced'::boolean THEN now()
-            ELSE s.fenced_at
         END
     WHERE
         s.tenant_id = :'tenant_id'::text AND s.domain = :'domain'::text

@@ -1,0 +1,72 @@
+"""Which store a domain of a tenant is linked with, and which columns its map knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from legacy.store import LegacyStore
+
+DOMAINS = ("users", "payments")
+# Legacy decides up to VERIFYING, new from NEW_READS on; in NEW_ONLY nothing is sent any more.
+LEGACY_ONLY, DUAL_WRITE, VERIFYING, NEW_READS, NEW_ONLY = 1, 2, 3, 4, 5
+
+
+class Compare(Protocol):
+    """What a column map tells of two rows of ours; legacy.columns.ColumnMap does."""
+
+    def hash_of_row(self, row: dict[str, object]) -> bytes: ...
+    def differing(self, one: dict[str, object], other: dict[str, object]) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A store, and what our side must know of it.
+
+    `columns`: those that its map fills; others keep what new has. `writers`: api, or legacy: a
+    program that goes on writing. `compare` brings rows to what the store can hold (V3).
+    """
+
+    adapter: str
+    store: LegacyStore
+    columns: frozenset[str]
+    compare: Compare
+    writers: str = "api"
+
+    @property
+    def follows_versions(self) -> bool:
+        """Tell whether versions tell new from old: not of a program that does not raise them."""
+        return self.writers == "api" or self.store.capabilities.versions
+
+
+class NoLink(LookupError):
+    """No store is configured for this domain."""
+
+
+class Links:
+    """The links of this process, each opened once, at first use."""
+
+    def __init__(self, open_link: Callable[[str, str], Link]) -> None:
+        """`open_link(tenant_id, domain)` opens one; NoLink."""
+        self._open = open_link
+        self._links: dict[tuple[str, str], Link] = {}
+        self._lock = Lock()
+
+    def get(self, tenant_id: str, domain: str) -> Link:
+        """Return the link of a domain; NoLink."""
+        with self._lock:
+            key = tenant_id, domain
+            if key not in self._links:
+                self._links[key] = self._open(tenant_id, domain)
+            return self._links[key]
+
+    def close(self) -> None:
+        """Close all stores."""
+        with self._lock:
+            for link in self._links.values():
+                link.store.close()
+            self._links.clear()
