@@ -174,13 +174,7 @@ def _payment(conn: Conn, target: Target, legacy_id: str, found: StoreRow | None)
 
 def insert_payments(conn: Conn, target: Target, found: Sequence[StoreRow]) -> list[MovedRow]:
     """Insert payments that new lacks; return those that were made, posted. NotApplied."""
-    rows = []
-    for each in found:
-        row = _merged(target, each.id, each.row, {})
-        _check_fees(row)
-        parts = ("capture_id", "refund_id", "dispute_id", "loss_id")
-        ids = {name: str(uuid7()) for name in parts}
-        rows.append({**row, **ids, "version": each.version})
+    rows = [new_payment(target, each) for each in found]
     made = mirrored_payments.insert(
         conn,
         tenant_id=target.tenant_id,
@@ -192,6 +186,14 @@ def insert_payments(conn: Conn, target: Target, found: Sequence[StoreRow]) -> li
     for moved in made:
         _post(conn, target, moved)
     return made
+
+
+def new_payment(target: Target, found: StoreRow) -> dict[str, Any]:
+    """Return a payment's row to insert, as JSON, with ids of what it is made of. NotApplied."""
+    row = _merged(target, found.id, found.row, {})
+    _check_fees(row)
+    parts = ("capture_id", "refund_id", "dispute_id", "loss_id")
+    return {**row, **{name: str(uuid7()) for name in parts}, "version": found.version}
 
 
 def _why_not_inserted(conn: Conn, target: Target, given: dict[str, Any]) -> NotApplied:
