@@ -269,6 +269,8 @@ def _version(target: Target, found: StoreRow | None, had: Any, row: dict[str, An
     assert found is not None  # noqa: S101 - the caller has looked.
     if found.version > had.version:
         return found.version
+    if had.legacy_id is None:  # The two were never brought together: no version tells them apart.
+        return int(had.version) + 1
     same = all(row[name] == value for name, value in _json(asdict(had)).items() if name in row)
     if target.link.follows_versions or same:
         return None

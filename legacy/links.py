@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from legacy.columns import ColumnMap
     from legacy.store import LegacyStore
 
 DOMAINS = ("users", "payments")
 # Legacy decides up to VERIFYING, new from NEW_READS on; in NEW_ONLY nothing is sent any more.
 LEGACY_ONLY, DUAL_WRITE, VERIFYING, NEW_READS, NEW_ONLY = 1, 2, 3, 4, 5
-
-
-class Compare(Protocol):
-    """What a column map tells of two rows of ours; legacy.columns.ColumnMap does."""
-
-    def hash_of_row(self, row: dict[str, object]) -> bytes: ...
-    def differing(self, one: dict[str, object], other: dict[str, object]) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +28,7 @@ class Link:
     adapter: str
     store: LegacyStore
     columns: frozenset[str]
-    compare: Compare
+    compare: ColumnMap
     writers: str = "api"
 
     @property

@@ -74,6 +74,7 @@ INSERT = statement("mirrored_payments/insert", MovedRow, root=SQL)
 UPDATE = statement("mirrored_payments/update", MovedRow, root=SQL)
 POST = statement("mirrored_payments/post", int, root=SQL)
 SET_LEGACY_ID = statement("mirrored_payments/set_legacy_id", root=SQL)
+TOUCH = statement("mirrored_payments/touch", root=SQL)
 LIST_PRESENT = statement("mirrored_payments/list_present", str | None, root=SQL)
 
 
@@ -131,3 +132,16 @@ def set_legacy_id(conn: Conn, *, tenant_id: str, payment_id: UUID, legacy_id: st
 def list_present(conn: Conn, *, tenant_id: str, legacy_ids: Sequence[str]) -> list[str | None]:
     """Return which of these new has."""
     return LIST_PRESENT.all(conn, tenant_id=tenant_id, legacy_ids=list(legacy_ids))
+
+
+def touch(
+    conn: Conn, *, tenant_id: str, legacy_ids: Sequence[str], actor: str, request_id: str
+) -> int:
+    """Raise the version of payments, so that their copies are written anew."""
+    return TOUCH.count(
+        conn,
+        tenant_id=tenant_id,
+        legacy_ids=list(legacy_ids),
+        actor=actor,
+        request_id=request_id,
+    )

@@ -39,6 +39,7 @@ READ = statement("mirrored_users/read", CopyRow, root=SQL)
 INSERT = statement("mirrored_users/insert", str | None, root=SQL)
 UPDATE = statement("mirrored_users/update", root=SQL)
 SET_LEGACY_ID = statement("mirrored_users/set_legacy_id", root=SQL)
+TOUCH = statement("mirrored_users/touch", root=SQL)
 LIST_PRESENT = statement("mirrored_users/list_present", str | None, root=SQL)
 
 
@@ -87,3 +88,8 @@ def set_legacy_id(conn: Conn, *, tenant_id: str, user_id: UUID, legacy_id: str) 
 def list_present(conn: Conn, *, tenant_id: str, legacy_ids: Sequence[str]) -> list[str | None]:
     """Return which of these new has."""
     return LIST_PRESENT.all(conn, tenant_id=tenant_id, legacy_ids=list(legacy_ids))
+
+
+def touch(conn: Conn, *, tenant_id: str, legacy_ids: Sequence[str]) -> int:
+    """Raise the version of users, so that their copies are written anew."""
+    return TOUCH.count(conn, tenant_id=tenant_id, legacy_ids=list(legacy_ids))
