@@ -71,6 +71,8 @@ class Backfill:
 
         A dry run reads and maps every row, and writes nothing.
         """
+        # Opened first: to read a column map takes a connection, and a batch holds its own.
+        self._mirror.open(ask.tenant_id, ask.domain)
         if not ask.dry_run:
             self._begin(ask)
         size, rows, after = ask.batch or BATCH_ROWS, 0, None

@@ -122,6 +122,10 @@ class Mirror:
             log.warning("legacy.mirror_waits", domain=state.domain, error=str(error))
             return 0
 
+    def open(self, tenant_id: str, domain: str) -> None:
+        """Open a domain's store, if that has not been done; NoLink."""
+        self._links.get(tenant_id, domain)
+
     def scope(self, state: StateRow) -> Scope:
         """Return a domain with its store; NoLink."""
         link = self._links.get(state.tenant_id, state.domain)

@@ -191,7 +191,7 @@ class Phases:
             to = NEW_ONLY
         return self.move(ask, state.phase, to)
 
-    def rollback(self, ask: Ask) -> Moved:
+    def step_back(self, ask: Ask) -> Moved:
         """Take one step back; it works whatever the flags say (D9). As `advance`."""
         state = self._attached(ask)
         return self.move(ask, state.phase, state.phase - 1)

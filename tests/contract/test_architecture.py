@@ -51,7 +51,7 @@ TABLE = {
         # db_settings makes DbSettings of the settings, for commands and here: once.
         may="blueprints cli commands.database observability persistence services tracing version",
         types="config",
-        owns="click flask uuid_utils",
+        owns="click flask uuid_utils werkzeug",
     ),
     "gunicorn.conf.py": Row(
         may="config persistence.embedded persistence.embedded_process", owns="gunicorn"

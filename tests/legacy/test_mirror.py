@@ -285,7 +285,7 @@ def test_nothing_is_sent_once_new_stands_alone(reads_new: Move) -> None:
     made = reads_new.new_user()
     reads_new.mirror.run_once()
     assert (reads_new.marks(), reads_new.store["users"].rows) == ([made], {})
-    reads_new.phases.rollback(reads_new.ask("users"))
+    reads_new.phases.step_back(reads_new.ask("users"))
     reads_new.mirror.run_once()
     assert list(reads_new.store["users"].rows) == [made]
 

@@ -87,7 +87,7 @@ def test_users_go_first(move: Move) -> None:
     assert "users_first" in refused(lambda: move.step("payments"))
     move.step("users")
     move.step("payments")
-    assert refused(lambda: move.phases.rollback(move.ask())) == {"payments_first"}
+    assert refused(lambda: move.phases.step_back(move.ask())) == {"payments_first"}
 
 
 # --- Gates --------------------------------------------------------------------------------------
@@ -166,11 +166,11 @@ def test_marks_are_never_waived(move: Move) -> None:
     made = move.new_user()
     move.store["users"].rejects[made] = "email_invalid"
     everything = frozenset({"marks", "shadow", "soak", "rejects"})
-    found = refused(lambda: move.phases.rollback(move.ask(waive=everything)))
+    found = refused(lambda: move.phases.step_back(move.ask(waive=everything)))
     assert found == {"marks"}
     assert phase(move) == 4
     move.store["users"].rejects.clear()
-    move.phases.rollback(move.ask())
+    move.phases.step_back(move.ask())
     assert (phase(move), list(move.store["users"].rows)) == (3, [made])
 
 
@@ -183,10 +183,10 @@ def test_a_pending_intent_holds_the_phase(move: Move) -> None:
         " expected_version, row_after, not_after, lease_token, lease_until) VALUES ('default',"
         " gen_random_uuid(), 'users', '1', 'replace', 1, '{}', now(), gen_random_uuid(), now())"
     )
-    assert refused(lambda: move.phases.rollback(move.ask(wait_ms=200))) == {"intents"}
+    assert refused(lambda: move.phases.step_back(move.ask(wait_ms=200))) == {"intents"}
     done = threading.Thread(target=_settle_soon, args=(move,))
     done.start()
-    assert move.phases.rollback(move.ask()).to_phase == 1
+    assert move.phases.step_back(move.ask()).to_phase == 1
     done.join()
 
 
@@ -224,7 +224,7 @@ def test_the_way_through_and_back(move: Move) -> None:
             move.clean_digest()
             assert move.step().to_phase == to
         for to in (4, 3, 2, 1):
-            assert move.phases.rollback(move.ask()).to_phase == to
+            assert move.phases.step_back(move.ask()).to_phase == to
     assert len(move.sql("SELECT 1 FROM migration_moves")) == 17
 
 
@@ -254,7 +254,7 @@ def test_the_legacy_program_is_shut_out_before_new_decides(move: Move) -> None:
     assert store.is_fenced
     with pytest.raises(PermissionError):
         store.program_writes(user("1"))
-    move.phases.rollback(move.ask())
+    move.phases.step_back(move.ask())
     assert not store.is_fenced
 
 
@@ -279,7 +279,7 @@ def test_a_store_that_is_down_leaves_everything_as_it_was(move: Move) -> None:
     move.new_user()
     move.store["users"].down = True
     with pytest.raises(LegacyDown):
-        move.phases.rollback(move.ask())
+        move.phases.step_back(move.ask())
     assert phase(move) == 4
 
 
@@ -293,7 +293,7 @@ def test_a_writer_that_does_not_end_stops_the_move(move: Move) -> None:
             " VALUES ('default', gen_random_uuid(), 'a@x.org', 'a@x.org')"
         )
         with pytest.raises(MigrationSwitching):
-            move.phases.rollback(move.ask(wait_ms=300))
+            move.phases.step_back(move.ask(wait_ms=300))
         conn.commit()
     assert (phase(move), len(move.sql("SELECT 1 FROM users"))) == (5, 1)
 
@@ -303,7 +303,7 @@ def test_the_ledgers_flag_is_kept_on_leaving_phase_one(move: Move) -> None:
     move.attach("users")
     move.step()
     assert move.sql("SELECT ledger_enabled FROM migration_state") == [(True,)]
-    move.phases.rollback(move.ask())
+    move.phases.step_back(move.ask())
     assert move.sql("SELECT ledger_enabled FROM migration_state") == [(None,)]
 
 
@@ -326,7 +326,7 @@ def test_finishing_drops_the_way_back(move: Move) -> None:
     assert move.marks() == []
     assert not move.phases.facts("default", "users").triggers_are_enabled
     with pytest.raises(PhaseChanged):
-        move.phases.rollback(move.ask())
+        move.phases.step_back(move.ask())
 
 
 def test_finishing_is_refused_before_phase_five(move: Move) -> None:
@@ -358,7 +358,7 @@ def test_writers_race_switches_and_none_is_lost(move: Move) -> None:
     holds = []
     try:
         for _ in range(ROUNDS):
-            holds.append(_until_done(lambda: move.phases.rollback(move.ask())))
+            holds.append(_until_done(lambda: move.phases.step_back(move.ask())))
             assert acknowledged <= set(move.store["users"].rows)
             move.clean_digest()
             holds.append(_until_done(move.step))

@@ -13,7 +13,7 @@ WITH given AS (
         r.failure_code, r.failure_message, r.capture_before, r.authorized_minor,
         r.captured_minor, r.voided_minor, r.refunded_minor, r.disputed_minor,
         r.charged_back_minor, r.fee_minor, r.fee_refunded_minor, r.created_at, r.updated_at,
-        r.capture_id, r.refund_id, r.dispute_id, r.loss_id, u.id AS payer_id
+        r.capture_id, r.refund_id, r.dispute_id, r.loss_id, u.id AS owner_id
     FROM jsonb_to_recordset(:'rows'::jsonb) AS r (
         id uuid, legacy_id text, version bigint, user_id uuid, user_legacy_id text, reference text,
         amount_minor bigint, currency text, capture_method text, gateway text,
@@ -42,7 +42,7 @@ made AS (
         fee_refunded_minor, unposted, created_at, updated_at
     )
     SELECT
-        :'tenant_id'::text, g.id, g.legacy_id, g.version, g.payer_id, g.reference,
+        :'tenant_id'::text, g.id, g.legacy_id, g.version, g.owner_id, g.reference,
         g.amount_minor, g.currency::char(3), g.capture_method::payment_capture_method, g.gateway,
         g.gateway_reference, g.description, g.metadata, g.status::payment_status,
         g.end_reason::payment_end_reason, g.failure_code, g.failure_message, g.capture_before,
@@ -110,6 +110,6 @@ disputed AS (
 )
 
 SELECT
-    g.id, g.legacy_id, g.version, g.payer_id AS user_id, g.currency, g.gateway, g.captured_minor,
+    g.id, g.legacy_id, g.version, g.owner_id AS user_id, g.currency, g.gateway, g.captured_minor,
     g.refunded_minor, g.disputed_minor, g.charged_back_minor, g.fee_minor, g.fee_refunded_minor
 FROM given AS g INNER JOIN made AS m ON g.id = m.id;
