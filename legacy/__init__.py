@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 from config import ConfigError, Fault
 from legacy import refusals
 from legacy.commands import legacy_group, verify_drift
+from legacy.parts import Parts, make
 from legacy.settings import LegacySettings
+from legacy.wrapper import Dual, DualSignIn, Moving, without_upgrade
 from persistence import db_errors
+from services.payment_commands import PaymentSettings
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -31,5 +35,28 @@ def install(app: Flask) -> None:
     db_errors.REFUSALS["LG001"] = (
         refusals.DomainFollowsLegacy if configured else refusals.TruthIsLegacy
     )
+    if configured:
+        parts = app.extensions["legacy"] = make(held.config, held.db, settings)
+        app.extensions["strongroom"] = _wrapped(held, parts)
     app.cli.add_command(legacy_group)
     app.cli.add_command(verify_drift)
+
+
+def _wrapped(held: Services, parts: Parts) -> Services:
+    """Return the services, with those in front that a phase may lead another way."""
+    config = held.config
+    payments = PaymentSettings(
+        ledger=config.feature_ledger_enabled,
+        key_ttl_s=config.idempotency_ttl_s,
+        authorization_ttl_s=config.authorization_ttl_s,
+        duplicate_window_s=config.duplicate_window_s,
+    )
+    moving = Moving(held.db, parts.mirror, parts.intents, held, payments)
+    passwords: Any = held.passwords
+    passwords.verify = without_upgrade(passwords.verify)
+    return replace(
+        held,
+        payments=cast("Any", Dual(held.payments, moving)),
+        refunds=cast("Any", Dual(held.refunds, moving, resource_type="refund")),
+        sign_in=cast("Any", DualSignIn(held.sign_in, held.db, parts.mirror)),
+    )

@@ -54,14 +54,22 @@ class Target:
     ledger: bool
 
 
-def apply(conn: Conn, target: Target, legacy_id: str, found: StoreRow | None) -> bool:
+def apply(
+    conn: Conn,
+    target: Target,
+    legacy_id: str,
+    found: StoreRow | None,
+    refund_id: UUID | None = None,
+) -> bool:
     """Bring one row of new to what legacy has; False: it had that version. Raises NotApplied.
 
-    `found` None, or a tombstone: legacy has it no more. The transaction must be marked by
-    `phases.begin_mirror`; after NotApplied it is to be rolled back.
+    `found` None, or a tombstone: legacy has it no more. `refund_id`: under which a client knows
+    the refund that this row brings. The transaction must be marked by `phases.begin_mirror`;
+    after NotApplied it is to be rolled back.
     """
-    take = _user if target.domain == "users" else _payment
-    return take(conn, target, legacy_id, found)
+    if target.domain == "users":
+        return _user(conn, target, legacy_id, found)
+    return _payment(conn, target, legacy_id, found, refund_id)
 
 
 # --- Users --------------------------------------------------------------------------------------
@@ -138,7 +146,13 @@ def _erase(conn: Conn, target: Target, had: mirrored_users.CopyRow, found: Store
 # --- Payments -----------------------------------------------------------------------------------
 
 
-def _payment(conn: Conn, target: Target, legacy_id: str, found: StoreRow | None) -> bool:
+def _payment(
+    conn: Conn,
+    target: Target,
+    legacy_id: str,
+    found: StoreRow | None,
+    refund_id: UUID | None,
+) -> bool:
     if found is None or found.deleted:
         raise NotApplied("payment_vanished")  # D25: a payment is never deleted.
     given = found.row
@@ -163,7 +177,7 @@ def _payment(conn: Conn, target: Target, legacy_id: str, found: StoreRow | None)
         version=version,
         unposted=not target.ledger,
         capture_id=uuid7(),
-        refund_id=uuid7(),
+        refund_id=refund_id or uuid7(),
         actor=ACTOR,
         request_id=current().request_id,
     )

@@ -30,7 +30,7 @@ from legacy.store import Duplicate, LegacyUnavailable, RowRejected, StoreRow
 from observability import log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from legacy.links import Link, Links
     from legacy.rows.mirror_marks import MarkRow
@@ -98,6 +98,8 @@ class Mirror:
         self._db = db
         self._links = links
         self._ledger = ledger
+        # Rolls forward the writes of processes that died; legacy.parts puts it here.
+        self.recover: Callable[[Scope], int] = lambda _: 0
 
     # --- Rounds ---------------------------------------------------------------------------------
 
@@ -112,6 +114,8 @@ class Mirror:
             scope = self.scope(state)
             self._lift_stale_fence(scope)
             captured = self.take_captured(scope)
+            if state.phase < NEW_READS:
+                captured += self.recover(scope)
             if state.phase in {LEGACY_ONLY, NEW_ONLY}:
                 return captured
             return captured + sum(self._shard(scope, shard) for shard in self._shards(scope))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from legacy.backfill import Backfill
 from legacy.drift import Verifier
+from legacy.intents import Intents
 from legacy.links import Links
 from legacy.mirror import Mirror
 from legacy.opening import opener
@@ -29,6 +30,7 @@ class Parts:
     mirror: Mirror
     phases: Phases
     backfill: Backfill
+    intents: Intents
     verifier: Verifier
     flags: dict[str, bool]
 
@@ -37,6 +39,8 @@ def make(config: Config, db: Database, settings: LegacySettings) -> Parts:
     """Make the parts. ConfigFaults; stores are opened at first use."""
     links = Links(opener(settings, db))
     mirror = Mirror(db, links, ledger=config.feature_ledger_enabled)
+    intents = Intents(db, mirror, settings)
+    mirror.recover = intents.recover
     flags = {
         "users": config.feature_dual_write_users,
         "payments": config.feature_dual_write_payments,
@@ -55,6 +59,7 @@ def make(config: Config, db: Database, settings: LegacySettings) -> Parts:
             flags=flags,
             ledger=config.feature_ledger_enabled,
         ),
+        intents=intents,
         backfill=Backfill(db, mirror, target_ms=settings.batch_target_ms),
         verifier=Verifier(db, mirror, grace_ms=settings.grace_ms),
         flags=flags,
