@@ -17,6 +17,7 @@ from legacy.rows import mirrored_payments, mirrored_users
 from observability import current
 from repos import ledger
 from services.payment_commands import HOUSE_STRIPES
+from services.payment_states import COUNTERS
 from services.stripes import thread_stripe
 from services.users import normalise_email
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 ACTOR = "legacy"
 NEVER_LESS = ("captured_minor", "refunded_minor", "fee_minor", "fee_refunded_minor")
+AMOUNTS = (*COUNTERS, "end_reason")
 DISPUTED = ("disputed_minor", "charged_back_minor")
 
 
@@ -164,7 +166,7 @@ def _payment(
         if not made:
             raise _why_not_inserted(conn, target, given)
         return True
-    row = _merged(target, legacy_id, given, asdict(had))
+    row = _merged(target, legacy_id, _with_amounts(target, given, had), asdict(had))
     version = _version(target, found, had, row)
     if version is None:
         return False
@@ -184,6 +186,19 @@ def _payment(
     if moved is not None:
         _post(conn, target, moved)
     return moved is not None
+
+
+def _with_amounts(target: Target, given: dict[str, Any], had: CopyRow) -> dict[str, Any]:
+    """Return legacy's row with the amounts that its status stands for, if that has changed.
+
+    A store that has a status only gives amounts that follow from it: what new knows better stays
+    as long as the status, as that store can say it, is the same (V3).
+    """
+    ours = {**asdict(had), "legacy_id": given["legacy_id"]}
+    if "status" in target.link.compare.differing(given, ours):
+        return given
+    kept = {name: ours[name] for name in AMOUNTS if name not in target.link.columns}
+    return {**given, "status": had.status, **kept}
 
 
 def insert_payments(conn: Conn, target: Target, found: Sequence[StoreRow]) -> list[MovedRow]:
@@ -270,7 +285,7 @@ def _merged(
     target: Target, legacy_id: str, given: dict[str, Any], had: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the row to write, as JSON: given columns of the map over what new has."""
-    keeps = {name for name in had if name not in target.link.columns}
+    keeps = {name for name in had if name not in target.link.columns and name not in AMOUNTS}
     row = {**given, **{name: had[name] for name in keeps if name in given}}
     return {**_json(row), "legacy_id": legacy_id}
 

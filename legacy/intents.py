@@ -6,7 +6,7 @@ the `op_id` that legacy keeps. Intents only roll forward (D10).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -150,12 +150,15 @@ class Intents:
     def _copy(self, conn: Conn, scope: Scope, intent: IntentRow, sent: StoreRow) -> None:
         key = intent.key_row or {}
         is_refund = key.get("resource_type") == "refund"
+        row = _row(intent.row_after)
+        # As it was decided, and not as a coarser store gives it back (V3).
+        link = replace(scope.link, columns=frozenset(row))
         phases.begin_mirror(conn)
         apply(
             conn,
-            scope.target,
+            replace(scope.target, link=link),
             intent.entity_id,
-            sent,
+            replace(sent, row=row),
             UUID(key["resource_id"]) if is_refund else None,
         )
         if key:

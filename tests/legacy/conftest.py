@@ -19,7 +19,7 @@ from legacy.rows import mirror_marks
 from legacy.settings import LegacySettings
 from persistence.db import Database, DbSettings
 from persistence.migration_check import MigrationCheck
-from tests.legacy.memory import MemoryStore
+from tests.legacy.memory import MemoryStore, PlainCompare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,7 +222,7 @@ def move(database: str, database_owner: str) -> Iterator[Move]:
             adapter="memory",
             store=store[domain],
             columns=COLUMNS[domain],
-            compare=None,  # type: ignore[arg-type] # Comparing is tested over real maps.
+            compare=PlainCompare(domain),  # type: ignore[arg-type] # Real maps: test_drift.
         )
         for domain in COLUMNS
     }
