@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+import bcrypt
 import pytest
 
 from legacy.canonical import uuid8
@@ -239,3 +240,46 @@ def test_a_payment_waits_here_for_a_user_who_is_not_here_yet(
     )
     world.parts.mirror.run_once()
     assert world.rows("SELECT id::text FROM payments") == [(made,)]
+
+
+# --- Logging in ---------------------------------------------------------------------------------
+
+
+def log_in(world: Shop, password: str) -> int:
+    body = {"email": "USER1@example.org", "password": password}
+    return int(world.app.test_client().post("/v1/auth/login", json=body).status_code)
+
+
+@pytest.mark.parametrize("phase", [1, 2, 3])
+def test_people_log_in_while_legacy_decides(shop_world: Callable[[int], Shop], phase: int) -> None:
+    """D15, D40: legacy's row is applied first, and nothing is rehashed."""
+    world = shop_world(phase)
+    store = world.store("users")
+    (before,) = store.get_many(["1"]).values()
+    for version, password in enumerate(("correct horse battery", "staple of batteries"), 1):
+        hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+        row = {**before.row, "legacy_password_hash": hashed}
+        store.replace(row, version, f"program{version}", soon())
+        assert log_in(world, password) == 200
+    assert log_in(world, "correct horse battery") == 401
+    assert world.rows("SELECT password_hash FROM users WHERE legacy_id = '1'") == [(None,)]
+
+
+def test_a_better_hash_is_stored_once_new_decides(shop_world: Callable[[int], Shop]) -> None:
+    """D40: only ours is written; legacy's stays, so that the way back locks nobody out."""
+    world = shop_world(3)
+    hashed = bcrypt.hashpw(b"correct horse battery", bcrypt.gensalt(4)).decode()
+    store = world.store("users")
+    (before,) = store.get_many(["1"]).values()
+    store.replace({**before.row, "legacy_password_hash": hashed}, 1, "program", soon())
+    assert log_in(world, "correct horse battery") == 200
+    world.rows("UPDATE migration_state SET phase = 4 RETURNING 1")
+    assert log_in(world, "correct horse battery") == 200
+    (kept,) = world.rows(
+        "SELECT password_algo, legacy_password_hash FROM users WHERE legacy_id = '1'"
+    )
+    assert kept == ("argon2id", hashed)
+    world.parts.mirror.run_once()
+    assert store.get_many(["1"])["1"].row["legacy_password_hash"] == hashed
+    world.rows("UPDATE migration_state SET phase = 3 RETURNING 1")
+    assert log_in(world, "correct horse battery") == 200
