@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 from flask import Flask
 from uuid_utils.compat import uuid7
+from werkzeug.utils import import_string  # legacy
 
 import blueprints
 import cli
@@ -85,6 +86,7 @@ def create_app(config: Config) -> Flask:
     services = _services(config)
     hooks.install(app, services, _tracing(config))
     problems.install(app)
+    import_string("legacy:install")(app)  # legacy
     # Both for gunicorn.conf.py.
     app.extensions["strongroom.refusal"] = partial(wire.refusal, app)
     app.extensions["strongroom.boot_faults"] = partial(boot_faults, config, services.db)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from legacy.columns import ColumnMap
 from legacy.config_file import load
 from legacy.links import Link, NoLink
+from legacy.stores import open_store
 from repos import currencies
 
 if TYPE_CHECKING:
@@ -19,17 +18,12 @@ if TYPE_CHECKING:
     from legacy.settings import LegacySettings
     from persistence.db import Database
 
-ADAPTERS = {
-    "memory": ("legacy.stores.memory", "MemoryStore"),
-    "sqlite": ("legacy.stores.sqlite", "SqliteStore"),
-    "postgres": ("legacy.stores.postgres", "PostgresStore"),
-    "jsonl": ("legacy.stores.files", "FileStore"),
-    "csv": ("legacy.stores.files", "FileStore"),
-}
-
 
 def opener(
-    settings: LegacySettings, db: Database, environ: Mapping[str, str] | None = None
+    settings: LegacySettings,
+    db: Database,
+    our_database_url: str,
+    environ: Mapping[str, str] | None = None,
 ) -> Callable[[str, str], Link]:
     """Return what opens a domain's store. ConfigFaults; without LEGACY_CONFIG there is none."""
     configs: dict[str, DomainConfig] = {}
@@ -41,23 +35,22 @@ def opener(
         if domain not in configs:
             raise NoLink(f"LEGACY_CONFIG has no section [{domain}]")
         mapping = ColumnMap(configs[domain], tenant_id, _exponents(db))
-        return _link(mapping, settings)
+        return _link(mapping, settings, our_database_url)
 
     return open_link
 
 
-def _link(mapping: ColumnMap, settings: LegacySettings) -> Link:
+def _link(mapping: ColumnMap, settings: LegacySettings, our_database_url: str) -> Link:
     config = mapping.config
-    module, name = ADAPTERS[config.adapter]
-    make: Callable[..., Any] = getattr(import_module(module), name)
-    more: dict[str, Any] = {}
-    if config.adapter in {"jsonl", "csv"}:
-        more["path"] = Path(config.dsn)
-    elif config.adapter in {"sqlite", "postgres"}:
-        more = {"timeout_ms": settings.timeout_ms, "overlap_s": settings.poll_overlap_s}
+    store = open_store(
+        mapping,
+        our_database_url=our_database_url,
+        timeout_ms=settings.timeout_ms,
+        overlap_s=settings.poll_overlap_s,
+    )
     return Link(
         adapter=config.adapter,
-        store=make(mapping, **more),
+        store=store,
         columns=frozenset(mapping.by_name),
         compare=mapping,
         writers=config.writers,

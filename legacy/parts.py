@@ -37,7 +37,8 @@ class Parts:
 
 def make(config: Config, db: Database, settings: LegacySettings) -> Parts:
     """Make the parts. ConfigFaults; stores are opened at first use."""
-    links = Links(opener(settings, db))
+    url = config.database_url.get_secret_value() if config.database_url else ""
+    links = Links(opener(settings, db, url))
     mirror = Mirror(db, links, ledger=config.feature_ledger_enabled)
     intents = Intents(db, mirror, settings)
     mirror.recover = intents.recover

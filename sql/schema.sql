@@ -1079,6 +1079,85 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.legacy_capture() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    tenant text := CASE TG_OP WHEN 'DELETE' THEN OLD.tenant_id ELSE NEW.tenant_id END;
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM migration_state AS s
+        WHERE
+            s.tenant_id = tenant AND s.domain = TG_TABLE_NAME AND s.finished_at IS NULL
+            AND s.phase >= 4
+    ) THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'UPDATE' AND NEW.version <= OLD.version THEN
+        IF
+            to_jsonb(NEW) - '{unposted,legacy_id}'::text[]
+            = to_jsonb(OLD) - '{unposted,legacy_id}'::text[]
+            AND NEW.version = OLD.version
+            AND (OLD.legacy_id IS NULL OR OLD.legacy_id IS NOT DISTINCT FROM NEW.legacy_id)
+        THEN
+            RETURN NULL;
+        END IF;
+        RAISE EXCEPTION 'a change of % did not raise its version', TG_TABLE_NAME
+            USING ERRCODE = 'LG002';
+    END IF;
+    INSERT INTO mirror_marks (tenant_id, domain, entity_id, origin)
+    VALUES (
+        tenant, TG_TABLE_NAME,
+        CASE TG_OP
+            WHEN 'DELETE' THEN coalesce(OLD.legacy_id, OLD.id::text)
+            ELSE coalesce(NEW.legacy_id, NEW.id::text)
+        END,
+        'new'
+    );
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.legacy_gate() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    tenant text := CASE TG_OP WHEN 'DELETE' THEN OLD.tenant_id ELSE NEW.tenant_id END;
+    is_mirror boolean := coalesce(current_setting('strongroom.mirror', true) = 'on', false);
+    phase_now smallint;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'while a move is under way writers of % are READ COMMITTED', TG_TABLE_NAME
+            USING ERRCODE = 'LG003';
+    END IF;
+    IF NOT is_mirror THEN
+        PERFORM pg_advisory_xact_lock_shared(1397902407, hashtext(tenant || '/' || TG_TABLE_NAME));
+    END IF;
+    SELECT s.phase INTO phase_now
+    FROM migration_state AS s
+    WHERE s.tenant_id = tenant AND s.domain = TG_TABLE_NAME AND s.finished_at IS NULL;
+    IF coalesce(phase_now <= 3, false) <> is_mirror THEN
+        RAISE EXCEPTION 'the store of % that decides is another one', TG_TABLE_NAME
+            USING ERRCODE = 'LG001';
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.legacy_switch(domain text, enabled boolean) RETURNS void
+    LANGUAGE plpgsql
+    AS $_$
+BEGIN
+    EXECUTE format(
+        'ALTER TABLE %1$I %2$s TRIGGER legacy_gate, %2$s TRIGGER legacy_capture',
+        domain, CASE WHEN enabled THEN 'ENABLE' ELSE 'DISABLE' END
+    );
+END
+$_$;
+
 CREATE FUNCTION public.payment_end_reason_fits(authorized bigint, captured bigint, voided bigint, end_reason public.payment_end_reason) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -1253,6 +1332,16 @@ CREATE TABLE public.auth_sessions (
 )
 WITH (fillfactor='70');
 
+CREATE TABLE public.backfill_cursors (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    domain text NOT NULL COLLATE pg_catalog."C",
+    after_id text COLLATE pg_catalog."C",
+    rows_done bigint DEFAULT 0 NOT NULL,
+    rows_rejected bigint DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone
+);
+
 CREATE TABLE public.currencies (
     code character(3) NOT NULL,
     numeric_code smallint NOT NULL,
@@ -1262,6 +1351,44 @@ CREATE TABLE public.currencies (
     withdrawn_on date,
     CONSTRAINT currencies_code_check CHECK ((code ~ '^[A-Z]{3}$'::text)),
     CONSTRAINT currencies_exponent_check CHECK (((exponent >= 0) AND (exponent <= 4)))
+);
+
+CREATE TABLE public.drift_items (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    run_id uuid NOT NULL,
+    entity_id text NOT NULL COLLATE pg_catalog."C",
+    kind text NOT NULL,
+    columns text[] DEFAULT '{}'::text[] NOT NULL,
+    truth_version bigint,
+    follower_version bigint,
+    truth_hash bytea,
+    follower_hash bytea,
+    repaired_at timestamp with time zone
+);
+
+CREATE TABLE public.drift_runs (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    run_id uuid NOT NULL,
+    domain text NOT NULL COLLATE pg_catalog."C",
+    level smallint NOT NULL,
+    phase smallint NOT NULL,
+    truth text NOT NULL,
+    status text DEFAULT 'running'::text NOT NULL,
+    rows_truth bigint DEFAULT 0 NOT NULL,
+    rows_follower bigint DEFAULT 0 NOT NULL,
+    missing_in_new bigint DEFAULT 0 NOT NULL,
+    missing_in_legacy bigint DEFAULT 0 NOT NULL,
+    different bigint DEFAULT 0 NOT NULL,
+    unsettled bigint DEFAULT 0 NOT NULL,
+    in_flight bigint DEFAULT 0 NOT NULL,
+    repaired bigint DEFAULT 0 NOT NULL,
+    truncated boolean DEFAULT false NOT NULL,
+    trigger text NOT NULL,
+    run_by text NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    error text,
+    CONSTRAINT drift_runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'clean'::text, 'drift'::text, 'failed'::text])))
 );
 
 CREATE TABLE public.idempotency_keys (
@@ -1417,6 +1544,28 @@ CREATE TABLE public.ledger_tiles (
     root bytea DEFAULT '\x'::bytea NOT NULL
 );
 
+CREATE TABLE public.legacy_id_pool (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    domain text NOT NULL COLLATE pg_catalog."C",
+    legacy_id text NOT NULL COLLATE pg_catalog."C",
+    taken_at timestamp with time zone
+);
+
+CREATE TABLE public.legacy_rejects (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    domain text NOT NULL COLLATE pg_catalog."C",
+    entity_id text NOT NULL COLLATE pg_catalog."C",
+    direction text NOT NULL,
+    code text NOT NULL,
+    columns text[] DEFAULT '{}'::text[] NOT NULL,
+    first_seen timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen timestamp with time zone DEFAULT now() NOT NULL,
+    waived_by text,
+    reason text,
+    resolved_at timestamp with time zone,
+    CONSTRAINT legacy_rejects_direction_check CHECK ((direction = ANY (ARRAY['to_new'::text, 'to_legacy'::text])))
+);
+
 CREATE TABLE public.login_throttle (
     tenant_id text NOT NULL COLLATE pg_catalog."C",
     bucket text NOT NULL COLLATE pg_catalog."C",
@@ -1446,6 +1595,73 @@ CREATE TABLE public.mail_outbox (
     CONSTRAINT mail_outbox_error_check CHECK ((char_length(last_error) <= 500)),
     CONSTRAINT mail_outbox_purpose_check CHECK ((purpose = ANY (ARRAY['verify'::text, 'reset'::text, 'email_change'::text]))),
     CONSTRAINT mail_outbox_sent_check CHECK (((sent_at IS NULL) OR (next_attempt_at IS NULL)))
+);
+
+CREATE TABLE public.migration_intents (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    intent_id uuid NOT NULL,
+    domain text NOT NULL COLLATE pg_catalog."C",
+    entity_id text NOT NULL COLLATE pg_catalog."C",
+    op text NOT NULL,
+    expected_version bigint NOT NULL,
+    row_after jsonb NOT NULL,
+    answer jsonb,
+    idem_scope text COLLATE pg_catalog."C",
+    idem_key text COLLATE pg_catalog."C",
+    key_row jsonb,
+    status text DEFAULT 'pending'::text NOT NULL,
+    refused_code text,
+    not_after timestamp with time zone NOT NULL,
+    lease_token uuid NOT NULL,
+    lease_until timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    settled_at timestamp with time zone,
+    CONSTRAINT migration_intents_key_check CHECK (((idem_key IS NULL) = (idem_scope IS NULL))),
+    CONSTRAINT migration_intents_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'applied'::text, 'refused'::text])))
+);
+
+CREATE TABLE public.migration_moves (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    id uuid NOT NULL,
+    domain text NOT NULL COLLATE pg_catalog."C",
+    from_phase smallint NOT NULL,
+    to_phase smallint NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    moved_by text NOT NULL,
+    reason text NOT NULL,
+    gates jsonb DEFAULT '[]'::jsonb NOT NULL,
+    waived text[] DEFAULT '{}'::text[] NOT NULL,
+    hold_ms bigint DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.migration_state (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    domain text NOT NULL COLLATE pg_catalog."C",
+    phase smallint DEFAULT 1 NOT NULL,
+    finished_at timestamp with time zone,
+    since timestamp with time zone DEFAULT now() NOT NULL,
+    moved_by text NOT NULL,
+    note text,
+    adapter text NOT NULL,
+    writers text DEFAULT 'api'::text NOT NULL,
+    ledger_enabled boolean,
+    fenced_at timestamp with time zone,
+    CONSTRAINT migration_state_domain_check CHECK ((domain = ANY (ARRAY['users'::text, 'payments'::text]))),
+    CONSTRAINT migration_state_phase_check CHECK (((phase >= 1) AND (phase <= 5))),
+    CONSTRAINT migration_state_writers_check CHECK ((writers = ANY (ARRAY['api'::text, 'legacy'::text])))
+);
+
+CREATE TABLE public.mirror_marks (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    domain text NOT NULL COLLATE pg_catalog."C",
+    mark_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    entity_id text NOT NULL COLLATE pg_catalog."C",
+    shard smallint GENERATED ALWAYS AS (((hashtext(entity_id) & 63))::smallint) STORED NOT NULL,
+    origin text NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_try_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_error text
 );
 
 CREATE TABLE public.one_time_tokens (
@@ -1525,6 +1741,28 @@ CREATE TABLE public.settings (
     updated_by text NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT settings_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
+);
+
+CREATE TABLE public.shadow_counts (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    domain text NOT NULL COLLATE pg_catalog."C",
+    day date NOT NULL,
+    compared bigint DEFAULT 0 NOT NULL,
+    matched bigint DEFAULT 0 NOT NULL,
+    mismatched bigint DEFAULT 0 NOT NULL,
+    ignored bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL,
+    dropped bigint DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.shadow_mismatches (
+    tenant_id text NOT NULL COLLATE pg_catalog."C",
+    domain text NOT NULL COLLATE pg_catalog."C",
+    entity_id text NOT NULL COLLATE pg_catalog."C",
+    columns text[] NOT NULL,
+    truth_hash bytea NOT NULL,
+    follower_hash bytea,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.signing_keys (
@@ -1635,8 +1873,17 @@ ALTER TABLE ONLY public.audit_log
 ALTER TABLE ONLY public.auth_sessions
     ADD CONSTRAINT auth_sessions_pkey PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.backfill_cursors
+    ADD CONSTRAINT backfill_cursors_pkey PRIMARY KEY (tenant_id, domain);
+
 ALTER TABLE ONLY public.currencies
     ADD CONSTRAINT currencies_pkey PRIMARY KEY (code);
+
+ALTER TABLE ONLY public.drift_items
+    ADD CONSTRAINT drift_items_pkey PRIMARY KEY (tenant_id, run_id, entity_id);
+
+ALTER TABLE ONLY public.drift_runs
+    ADD CONSTRAINT drift_runs_pkey PRIMARY KEY (tenant_id, run_id);
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (tenant_id, scope, key);
@@ -1689,11 +1936,29 @@ ALTER TABLE ONLY public.ledger_tiles
 ALTER TABLE ONLY public.ledger_transactions
     ADD CONSTRAINT ledger_transactions_pkey PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.legacy_id_pool
+    ADD CONSTRAINT legacy_id_pool_pkey PRIMARY KEY (tenant_id, domain, legacy_id);
+
+ALTER TABLE ONLY public.legacy_rejects
+    ADD CONSTRAINT legacy_rejects_pkey PRIMARY KEY (tenant_id, domain, entity_id);
+
 ALTER TABLE ONLY public.login_throttle
     ADD CONSTRAINT login_throttle_pkey PRIMARY KEY (tenant_id, bucket, key);
 
 ALTER TABLE ONLY public.mail_outbox
     ADD CONSTRAINT mail_outbox_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.migration_intents
+    ADD CONSTRAINT migration_intents_pkey PRIMARY KEY (tenant_id, intent_id);
+
+ALTER TABLE ONLY public.migration_moves
+    ADD CONSTRAINT migration_moves_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.migration_state
+    ADD CONSTRAINT migration_state_pkey PRIMARY KEY (tenant_id, domain);
+
+ALTER TABLE ONLY public.mirror_marks
+    ADD CONSTRAINT mirror_marks_pkey PRIMARY KEY (tenant_id, domain, mark_id);
 
 ALTER TABLE ONLY public.one_time_tokens
     ADD CONSTRAINT one_time_tokens_pkey PRIMARY KEY (tenant_id, user_id, purpose);
@@ -1722,6 +1987,12 @@ ALTER TABLE ONLY public.refresh_tokens
 ALTER TABLE ONLY public.settings
     ADD CONSTRAINT settings_pkey PRIMARY KEY (tenant_id, name);
 
+ALTER TABLE ONLY public.shadow_counts
+    ADD CONSTRAINT shadow_counts_pkey PRIMARY KEY (tenant_id, domain, day);
+
+ALTER TABLE ONLY public.shadow_mismatches
+    ADD CONSTRAINT shadow_mismatches_pkey PRIMARY KEY (tenant_id, domain, entity_id);
+
 ALTER TABLE ONLY public.signing_keys
     ADD CONSTRAINT signing_keys_pkey PRIMARY KEY (tenant_id, kid);
 
@@ -1748,6 +2019,8 @@ CREATE INDEX auth_sessions_expiry_idx ON public.auth_sessions USING btree (tenan
 
 CREATE INDEX auth_sessions_user_idx ON public.auth_sessions USING btree (tenant_id, user_id) WHERE (revoked_at IS NULL);
 
+CREATE INDEX drift_runs_domain_idx ON public.drift_runs USING btree (tenant_id, domain, started_at);
+
 CREATE INDEX idempotency_keys_expires_idx ON public.idempotency_keys USING btree (tenant_id, expires_at);
 
 CREATE INDEX jobs_due_idx ON public.jobs USING btree (next_run_at) WHERE (NOT paused);
@@ -1773,6 +2046,14 @@ CREATE UNIQUE INDEX ledger_transactions_reverses_key ON public.ledger_transactio
 CREATE INDEX mail_outbox_due_idx ON public.mail_outbox USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
 
 CREATE INDEX mail_outbox_user_idx ON public.mail_outbox USING btree (tenant_id, user_id);
+
+CREATE UNIQUE INDEX migration_intents_entity_key ON public.migration_intents USING btree (tenant_id, domain, entity_id) WHERE (status = 'pending'::text);
+
+CREATE UNIQUE INDEX migration_intents_idem_key ON public.migration_intents USING btree (tenant_id, idem_scope, idem_key) WHERE ((status = 'pending'::text) AND (idem_key IS NOT NULL));
+
+CREATE INDEX migration_intents_lease_idx ON public.migration_intents USING btree (tenant_id, domain, lease_until) WHERE (status = 'pending'::text);
+
+CREATE INDEX mirror_marks_due_idx ON public.mirror_marks USING btree (tenant_id, domain, shard, next_try_at);
 
 CREATE INDEX payment_captures_payment_idx ON public.payment_captures USING btree (tenant_id, payment_id, id);
 
@@ -1811,6 +2092,22 @@ CREATE INDEX webhook_deliveries_due_idx ON public.webhook_deliveries USING btree
 CREATE INDEX webhook_deliveries_failed_idx ON public.webhook_deliveries USING btree (tenant_id, endpoint_id, created_at) WHERE (state = 'failed'::public.webhook_delivery_state);
 
 CREATE INDEX webhook_deliveries_log_idx ON public.webhook_deliveries USING btree (tenant_id, endpoint_id, created_at, payment_id, seq);
+
+CREATE TRIGGER legacy_capture AFTER INSERT OR DELETE OR UPDATE ON public.payments FOR EACH ROW EXECUTE FUNCTION public.legacy_capture();
+
+ALTER TABLE public.payments DISABLE TRIGGER legacy_capture;
+
+CREATE TRIGGER legacy_capture AFTER INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.legacy_capture();
+
+ALTER TABLE public.users DISABLE TRIGGER legacy_capture;
+
+CREATE TRIGGER legacy_gate BEFORE INSERT OR DELETE OR UPDATE ON public.payments FOR EACH ROW EXECUTE FUNCTION public.legacy_gate();
+
+ALTER TABLE public.payments DISABLE TRIGGER legacy_gate;
+
+CREATE TRIGGER legacy_gate BEFORE INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.legacy_gate();
+
+ALTER TABLE public.users DISABLE TRIGGER legacy_gate;
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_replaced_by_fkey FOREIGN KEY (tenant_id, replaced_by) REFERENCES public.api_keys(tenant_id, id);
