@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from persistence.migration_errors import LintRefused
 from persistence.migration_files import DESTRUCTIVE
-from persistence.migration_reading import Reading, read
+from persistence.migration_reading import read
 from persistence.migration_rules import RULES, alone
+from persistence.migration_scene import Known, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from persistence.migration_files import MigrationFile
+    from persistence.migration_reading import Reading
     from persistence.migration_rules import Breach
 
 
@@ -42,7 +44,7 @@ class Finding(NamedTuple):
 def lint(files: Iterable[MigrationFile]) -> list[Finding]:
     """Return every finding in all files, allowed ones too. Earlier files explain later ones."""
     known = Known()
-    return [finding for file in files for finding in Scene(file, known).findings()]
+    return [finding for file in files for finding in _findings(Scene(file, known))]
 
 
 def refuse(
@@ -64,41 +66,20 @@ def refuse(
         )
 
 
-class Known:
-    """What the files so far have made."""
+def _findings(scene: Scene) -> Iterator[Finding]:
+    """Yield every breach, in the order of the statements."""
+    for statement in scene.file.statements:
+        for reading in read(statement):
+            rule = RULES.get(reading.kind)
+            for breach in [*alone(scene, reading), *(rule(scene, reading) if rule else ())]:
+                yield _finding(scene, reading, breach)
+    for reading in scene.live_triggers.values():
+        yield _finding(scene, reading, ("trigger", "disable it in the same transaction"))
+    for reading in scene.keyless.values():
+        yield _finding(scene, reading, ("global-table", "no primary key"))
 
-    def __init__(self) -> None:
-        self.routines: dict[str, tuple[str, str]] = {}
-        # CHECK (column IS NOT NULL): which column each constraint proves, and which are proven.
-        self.proofs: dict[tuple[str, str | None], str] = {}
-        self.proven: set[tuple[str, str]] = set()
 
-
-class Scene:
-    """One file being read, statement by statement."""
-
-    def __init__(self, file: MigrationFile, known: Known) -> None:
-        self.file = file
-        self.known = known
-        self.made: set[str] = set()
-        self.added: set[tuple[str, str | None]] = set()
-        self.live_triggers: dict[tuple[str, str], Reading] = {}
-        # Tables that have no primary key yet: the file may add it last, as its newest index.
-        self.keyless: dict[str, Reading] = {}
-
-    def findings(self) -> Iterator[Finding]:
-        """Yield every breach, in the order of the statements."""
-        for statement in self.file.statements:
-            for reading in read(statement):
-                rule = RULES.get(reading.kind)
-                for breach in [*alone(self, reading), *(rule(self, reading) if rule else ())]:
-                    yield self._finding(reading, breach)
-        for reading in self.live_triggers.values():
-            yield self._finding(reading, ("trigger", "disable it in the same transaction"))
-        for reading in self.keyless.values():
-            yield self._finding(reading, ("global-table", "no primary key"))
-
-    def _finding(self, reading: Reading, breach: Breach) -> Finding:
-        rule, message = breach
-        line, reason = reading.statement.line, self.file.allows.get(rule)
-        return Finding(self.file.version, self.file.name, line, rule, message, reason)
+def _finding(scene: Scene, reading: Reading, breach: Breach) -> Finding:
+    rule, message = breach
+    file, line = scene.file, reading.statement.line
+    return Finding(file.version, file.name, line, rule, message, file.allows.get(rule))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from persistence.migration_lint import Scene
     from persistence.migration_reading import Constraint, Reading
+    from persistence.migration_scene import Scene
 
     Breach = tuple[str, str]
 
