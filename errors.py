@@ -537,6 +537,12 @@ class BatchRejected(AppError):
     code, status, title = "batch_rejected", 422, "Batch rejected"
 
 
+class FileDamaged(AppError):
+    """The file is not what it should be from some line on."""
+
+    code, status, title = "file_damaged", 422, "File damaged"
+
+
 class CaptureExceedsHold(AppError):
     """More than what remains of the hold cannot be captured."""
 

@@ -65,6 +65,8 @@ class Call:
     claim: Claim = None  # type: ignore[assignment]
     fault: ValidationFailed | None = None
     document: Any = None
+    # Of a body that is read line by line: its media type, and what reads a line of it.
+    stream: tuple[str, Callable[[int], bytes]] = ("", lambda _: b"")
 
     def after_answer(self, action: Callable[[], object]) -> None:
         """Do this when the answer has left; a failure is logged, the client never sees it."""
@@ -85,6 +87,7 @@ class Operation:
     by_id: bool
     switch: str | None
     lines_of: str | None
+    streams: tuple[str, ...]
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     cost: Literal["free", "usual", "heavy"]
@@ -111,6 +114,7 @@ def operation(
     cost: Literal["free", "usual", "heavy"] = "usual",
     body_max_bytes: int | None = None,
     lines_of: str | None = None,
+    streams: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
     """Declare a view `def view(call: Call, thing_id: UUID) -> Response`.
 
@@ -124,7 +128,8 @@ def operation(
     `call.claim` is None. `switch` is a setting: 404 feature_disabled while it is false. `cost`:
     `free` has no rate limit, `heavy` has a second one (batches, exports, proofs). `lines_of`: a
     batch of LEDGER_BATCH_MAX_BYTES, also as lines of JSON, which are that member.
-    `body_max_bytes`: less than BODY_MAX_BYTES.
+    `body_max_bytes`: less than BODY_MAX_BYTES. `streams`: media types of a body without a limit,
+    which the view reads line by line, under no deadline.
     """
 
     def declare(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -141,6 +146,7 @@ def operation(
             switch=switch,
             cost=cost,
             lines_of=lines_of,
+            streams=streams,
             ids=tuple(name for name, kind in kinds if kind in {UUID, "UUID"}),
             texts=tuple(name for name, kind in kinds if kind in {str, "str"}),
             body_max_bytes=body_max_bytes,
@@ -303,6 +309,10 @@ def _read_content(
     given = reading.pairs(environ)
     call.query, wrong = op.query_reader.read(given)
     if environ["REQUEST_METHOD"] not in BODY_METHODS:
+        return given, {}, tuple(wrong)
+    if op.streams:
+        call.stream = reading.stream(environ, op.streams)
+        exchange().deadline = None
         return given, {}, tuple(wrong)
     raw = _read_body(op, environ, held) or op.no_body
     document = reading.document(raw)

@@ -115,6 +115,9 @@ def _operation(rule: Rule, method: str, op: Operation, known: Schemas) -> dict[s
             "required": not op.no_body,
             "content": dict.fromkeys(types, schema),
         }
+    if op.streams:
+        content: dict[str, Any] = {kind: {"schema": {}} for kind in op.streams}
+        made["requestBody"] = {"required": True, "content": content}
     return made
 
 

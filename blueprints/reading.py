@@ -25,7 +25,7 @@ from errors import (
 from services.idempotency import DRAFT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from wsgiref.types import WSGIEnvironment
 
     from blueprints.fields import Model
@@ -35,6 +35,7 @@ LINES_TYPE = re.compile(r'application/x-ndjson(\s*;\s*charset="?utf-8"?)?\s*', r
 JSON_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
 # RFC 7396: what every PATCH here is.
 MERGE_PATCH = "application/merge-patch+json"
+STREAM_TYPE = re.compile(r'([^\s;]+)(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
 NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -83,6 +84,44 @@ def body(environ: WSGIEnvironment, most_bytes: int, lines_of: str | None = None)
     if raw and environ.get("CONTENT_TYPE") != "application/json":
         _check_type(environ.get("CONTENT_TYPE", ""), environ["REQUEST_METHOD"])
     return raw
+
+
+def stream(environ: WSGIEnvironment, kinds: tuple[str, ...]) -> tuple[str, Callable[[int], bytes]]:
+    """Return the type of a body that nobody holds whole, and what reads a line of it.
+
+    A line comes with at most so many bytes, b"" is the end. Raises UnsupportedMediaType; while it
+    is read, InvalidJson for a body that ended early.
+    """
+    found = STREAM_TYPE.fullmatch(environ.get("CONTENT_TYPE", ""))
+    kind = found[1].lower() if found else ""
+    if kind not in kinds or "HTTP_CONTENT_ENCODING" in environ:
+        raise UnsupportedMediaType
+    declared = environ.get("CONTENT_LENGTH") or ""
+    if declared and not (declared.isascii() and declared.isdigit()):
+        raise InvalidHeader("Content-Length is not a number.")
+    if not declared and "HTTP_TRANSFER_ENCODING" not in environ:
+        return kind, lambda _: b""
+    left = int(declared) if declared else None
+
+    def read_line(most_bytes: int) -> bytes:
+        nonlocal left
+        most = most_bytes if left is None else min(left, most_bytes)
+        line: bytes = environ["wsgi.input"].readline(most) if most else b""
+        if left is not None:
+            if left and not line:
+                raise InvalidJson("The body ended early.")
+            left -= len(line)
+        return line
+
+    return kind, read_line
+
+
+def line(raw: bytes) -> Any:
+    """Return the JSON of one line as `document` does. Raises InvalidJson, for NUL in a text too."""
+    found = document(raw)
+    if b"\\u" in raw and any(_not_text(found)):
+        raise InvalidJson("A text holds a character that no text may hold.")
+    return found
 
 
 def _from_lines(raw: bytes, name: str) -> bytes:

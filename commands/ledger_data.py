@@ -12,20 +12,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from blueprints import reading
 from blueprints.posting_batches import read_items
 from commands.arguments import MOMENT, json_option, tenant_option
 from commands.database import opened_database
 from commands.subject import subject
-from errors import AppError, FeatureDisabled
+from errors import AppError, FeatureDisabled, FileDamaged
 from services.actors import Actor
+from services.import_files import Lines, csv_items, ndjson_items
 from services.ledger_exports import FORMATS, WHAT, ExportAsk, LedgerExports
-from services.ledger_imports import (
-    FileDamaged,
-    ImportReport,
-    LedgerImports,
-    csv_items,
-    ndjson_items,
-)
+from services.ledger_imports import BATCH, BATCH_MAX, ImportReport, LedgerImports
 from services.ledger_writes import LedgerWrites
 from services.posting_batches import BATCH_LEGS_MAX, BatchSettings, PostingBatches
 from services.postings import Order
@@ -60,7 +56,7 @@ def ledger_export(*, tenant_id: str | None, output: BinaryIO, kind: str, **asked
 @click.command("ledger-import")
 @click.argument("file", type=click.File("rb"))
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="ndjson", show_default=True)
-@click.option("--batch", type=click.IntRange(1, 8190), default=1000, show_default=True)
+@click.option("--batch", type=click.IntRange(1, BATCH_MAX), default=BATCH, show_default=True)
 @click.option(
     "--mode",
     type=click.Choice(["each", "all"]),
@@ -88,13 +84,14 @@ def ledger_import(
             raise FeatureDisabled
         actor = Actor(tenant_id or config.default_tenant, subject(), SCOPES)
         order = Order(actor=actor, request_id="cli:ledger-import", dry_run=dry_run)
-        items = csv_items(file) if kind == "csv" else ndjson_items(file)
+        items = (csv_items if kind == "csv" else ndjson_items)(Lines(file.readline), reading.line)
         imports = LedgerImports(_batches(config, db), read_items)
+        most = min(batch, config.ledger_batch_max)
         try:
-            for report in imports.run(order, items, batch, is_whole=mode == "all"):
+            for _ in imports.run(order, items, report, most=most, is_whole=mode == "all"):
                 click.echo(f"\r{report.read:,} read", nl=False, err=True)
         except FileDamaged as damaged:
-            failure = (DAMAGED, str(damaged))
+            failure = (DAMAGED, damaged.detail)
         except AppError as error:
             failure = (UNFINISHED, f"{error.code}: {error.detail}")
     _tell(report, failure, as_json=as_json)

@@ -6,8 +6,10 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from errors import InvalidJson
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class ExportDamaged(Exception):
@@ -17,15 +19,16 @@ class ExportDamaged(Exception):
 class ExportLines:
     """The lines before the last one; `end` is the last one, known when all have been read."""
 
-    def __init__(self, lines: Iterable[bytes]) -> None:
-        """`lines` end with a newline each."""
+    def __init__(self, lines: Iterable[bytes], parse: Callable[[bytes], Any] = json.loads) -> None:
+        """`lines` end with a newline each; `parse` reads JSON."""
         self._lines = lines
+        self._parse = parse
         self.end: dict[str, Any] = {}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         hashed, count = sha256(), 0
         for number, line in enumerate(self._lines, 1):
-            document = _document(number, line)
+            document = self._document(number, line)
             if self.end:
                 raise ExportDamaged(f"line {number}: something follows the end")
             if document.get("end") is True:
@@ -39,12 +42,11 @@ class ExportLines:
         if self.end.get("count") != count or self.end.get("sha256") != hashed.hexdigest():
             raise ExportDamaged("the lines are not those that were exported")
 
-
-def _document(number: int, line: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(line)
-    except ValueError as fault:
-        raise ExportDamaged(f"line {number}: not JSON") from fault
-    if not isinstance(document, dict):
-        raise ExportDamaged(f"line {number}: not an object")
-    return document
+    def _document(self, number: int, line: bytes) -> dict[str, Any]:
+        try:
+            document = self._parse(line)
+        except (ValueError, RecursionError, InvalidJson) as fault:
+            raise ExportDamaged(f"line {number}: not JSON") from fault
+        if not isinstance(document, dict):
+            raise ExportDamaged(f"line {number}: not an object")
+        return document

@@ -40,6 +40,7 @@ UNKEYED = {
     "/v1/payments/cancel-by-key",
     "/v1/ledger/accounts",
     "/v1/ledger/transactions/batch",  # Every transaction has an id.
+    "/v1/ledger/import",
 }
 
 
