@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from config import ConfigError, Fault
 from legacy import refusals
-from legacy.commands import legacy_group, verify_drift
+from legacy.commands import legacy_group
+from legacy.commands_comparing import verify_drift
 from legacy.parts import Parts, make
 from legacy.settings import LegacySettings
 from legacy.wrapper import Dual, DualSignIn, Moving, without_upgrade

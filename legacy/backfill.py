@@ -17,14 +17,16 @@ from legacy.mirror import COPIES
 from legacy.refusals import LegacyDown, PhaseChanged
 from legacy.rows import backfills, legacy_rejects, mirror_marks, mirrored_users, phases
 from legacy.store import LegacyUnavailable, RowsRejected
+from legacy.stores import rejected_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from legacy.mirror import Mirror, Scope
-    from legacy.store import StoreRow
+    from legacy.store import RowRejected, StoreRow
     from persistence.db import Conn, Database
 
+LINES_MAX = 1_000_000
 BATCH_ROWS, BATCH_MIN, BATCH_MAX = 500, 50, 1_000
 
 
@@ -72,9 +74,11 @@ class Backfill:
         A dry run reads and maps every row, and writes nothing.
         """
         # Opened first: to read a column map takes a connection, and a batch holds its own.
-        self._mirror.open(ask.tenant_id, ask.domain)
+        lines = rejected_lines(self._mirror.open(ask.tenant_id, ask.domain).store)
         if not ask.dry_run:
             self._begin(ask)
+        if lines:
+            yield self._set_lines_aside(ask, lines)
         size, rows, after = ask.batch or BATCH_ROWS, 0, None
         while not stop():
             began = monotonic()
@@ -94,6 +98,19 @@ class Backfill:
             # Finished once: another run begins anew, and finds what is missing since.
             with self._db.write() as conn:
                 backfills.begin(conn, **ask.named, restarts=True)
+        with self._db.transaction() as conn:
+            known = legacy_rejects.list_open(conn, **ask.named, after_id="", row_limit=LINES_MAX)
+            stale = [each.entity_id for each in known if each.entity_id.startswith("line ")]
+            legacy_rejects.resolve(conn, **ask.named, entity_ids=stale)
+
+    def _set_lines_aside(self, ask: Ask, lines: list[RowRejected]) -> Batch:
+        """Note the lines of a file that are no row; those of an older file are over."""
+        batch = Batch(seen=len(lines))
+        batch.rejected = {each.id: NotApplied(each.code, *each.columns) for each in lines}
+        if not ask.dry_run:
+            with self._db.transaction() as conn:
+                _set_aside(conn, ask.named, batch)
+        return batch
 
     def _batch(self, ask: Ask, after: str | None, limit: int) -> tuple[Batch, str | None]:
         try:
@@ -133,7 +150,9 @@ class Backfill:
         for key in waiting:
             del batch.rejected[key]
         batch.marked = len(present) + len(waiting)
-        _set_aside(conn, scope, batch)
+        taken = missing.keys() - batch.rejected.keys()
+        legacy_rejects.resolve(conn, **scope.named, entity_ids=[*taken])
+        _set_aside(conn, scope.named, batch)
         backfills.advance(
             conn,
             **scope.named,
@@ -212,11 +231,11 @@ def _why_not(conn: Conn, scope: Scope, row: StoreRow) -> NotApplied:
     return NotApplied("duplicate_reference", "reference")
 
 
-def _set_aside(conn: Conn, scope: Scope, batch: Batch) -> None:
+def _set_aside(conn: Conn, named: dict[str, str], batch: Batch) -> None:
     for key, error in batch.rejected.items():
         legacy_rejects.put(
             conn,
-            **scope.named,
+            **named,
             entity_id=key,
             direction="to_new",
             code=error.code,

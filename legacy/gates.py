@@ -67,7 +67,7 @@ def _to_dual_write(look: Look) -> Iterator[Gate]:
     enabled = look.facts.triggers_are_enabled
     yield Gate(name="triggers", ok=enabled, detail="enabled" if enabled else "disabled")
     capture = look.link.store.capabilities.capture
-    needs = look.link.writers == "legacy"
+    needs = look.link.has_program
     yield Gate(name="capture", ok=not needs or capture is not None, detail=f"capture is {capture}")
 
 
@@ -106,7 +106,7 @@ def _shadow(look: Look, least: int) -> Gate:
 def _to_new_reads(look: Look) -> Iterator[Gate]:
     yield _digest(look, look.settings.verify_max_age_s)
     yield _shadow(look, look.settings.shadow_min_reads)
-    if look.link.writers == "legacy":
+    if look.link.has_program:
         can = look.link.store.capabilities.fence
         said = "the store refuses it" if can else "the operator says so"
         ok = can or look.writers_stopped

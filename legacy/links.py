@@ -36,6 +36,11 @@ class Link:
         """Tell whether versions tell new from old: not of a program that does not raise them."""
         return self.writers == "api" or self.store.capabilities.versions
 
+    @property
+    def has_program(self) -> bool:
+        """Tell whether somebody else goes on writing: in a file that is read nobody does."""
+        return self.writers == "legacy" and self.store.capabilities.writes
+
 
 class NoLink(LookupError):
     """No store is configured for this domain."""

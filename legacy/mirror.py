@@ -16,8 +16,9 @@ from uuid import UUID
 from psycopg import IntegrityError
 
 from errors import AppError
+from legacy import capture
 from legacy.apply import NotApplied, Target, apply
-from legacy.links import DUAL_WRITE, LEGACY_ONLY, NEW_ONLY, NEW_READS, VERIFYING, NoLink
+from legacy.links import LEGACY_ONLY, NEW_ONLY, NEW_READS, NoLink
 from legacy.rows import (
     backfills,
     legacy_rejects,
@@ -93,11 +94,15 @@ def troubles() -> Iterator[None]:
 class Mirror:
     """Copies keys. Any number of processes may run it: each shard has one at a time."""
 
-    def __init__(self, db: Database, links: Links, *, ledger: bool) -> None:
-        """`ledger`: this process' FEATURE_LEDGER_ENABLED, where a state does not say it."""
+    def __init__(self, db: Database, links: Links, *, ledger: bool, id_pool: int = 0) -> None:
+        """`ledger`: this process' FEATURE_LEDGER_ENABLED, where a state does not say it.
+
+        `id_pool`: how many ids of a store that hands them out are kept at hand (D26).
+        """
         self._db = db
         self._links = links
         self._ledger = ledger
+        self._id_pool = id_pool
         # Rolls forward the writes of processes that died; legacy.parts puts it here.
         self.recover: Callable[[Scope], int] = lambda _: 0
 
@@ -114,6 +119,7 @@ class Mirror:
             scope = self.scope(state)
             self._lift_stale_fence(scope)
             captured = self.take_captured(scope)
+            capture.fill_pool(self._db, scope, self._id_pool)
             if state.phase < NEW_READS:
                 captured += self.recover(scope)
             if state.phase in {LEGACY_ONLY, NEW_ONLY}:
@@ -126,9 +132,9 @@ class Mirror:
             log.warning("legacy.mirror_waits", domain=state.domain, error=str(error))
             return 0
 
-    def open(self, tenant_id: str, domain: str) -> None:
-        """Open a domain's store, if that has not been done; NoLink."""
-        self._links.get(tenant_id, domain)
+    def open(self, tenant_id: str, domain: str) -> Link:
+        """Return a domain's link, opened if that has not been done; NoLink."""
+        return self._links.get(tenant_id, domain)
 
     def scope(self, state: StateRow) -> Scope:
         """Return a domain with its store; NoLink."""
@@ -223,23 +229,11 @@ class Mirror:
                 return len(marks)
         return len(mirror_marks.list_all(conn, **scope.named, row_limit=BATCH))
 
-    # --- What the legacy program wrote (D30) ----------------------------------------------------
+    # --- The legacy program (D30, D31) ----------------------------------------------------------
 
     def take_captured(self, scope: Scope) -> int:
-        """Turn entries of the capture queue into marks; commit, then forget the entries."""
-        if (
-            scope.state.phase not in {DUAL_WRITE, VERIFYING}
-            or scope.link.store.capabilities.capture != "trigger"
-        ):
-            return 0
-        taken = 0
-        while batch := scope.link.store.tail(BATCH * 5):
-            keys = sorted({each.legacy_id for each in batch})
-            with self._db.write() as conn:
-                mirror_marks.mark(conn, **scope.named, entity_ids=keys, origin="legacy")
-            scope.link.store.ack(batch)
-            taken += len(keys)
-        return taken
+        """Turn what the legacy program wrote into marks."""
+        return capture.take(self._db, scope)
 
     def _lift_stale_fence(self, scope: Scope) -> None:
         """Lift a fence that a crashed phase change has left behind (D31)."""
@@ -298,9 +292,11 @@ class Mirror:
         nameless = [r for r in read_new(conn, scope, list(_by_key(marks))) if r.legacy_id is None]
         if not nameless:
             return
-        store, copies = scope.link.store, COPIES[scope.state.domain]
-        own = scope.link.store.capabilities.ids
-        ids = store.allocate_ids(len(nameless)) if own else [str(row.id) for row in nameless]
+        copies = COPIES[scope.state.domain]
+        if scope.link.store.capabilities.ids:
+            ids = capture.take_ids(conn, scope, len(nameless))
+        else:
+            ids = [str(row.id) for row in nameless]
         name = "user_id" if scope.state.domain == "users" else "payment_id"
         for row, legacy_id in zip(nameless, ids, strict=True):
             given: dict[str, Any] = {name: row.id, "legacy_id": legacy_id}

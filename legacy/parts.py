@@ -15,6 +15,9 @@ from legacy.phases import Phases
 from persistence.migration_check import MigrationCheck
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from config import Config
     from legacy.settings import LegacySettings
     from persistence.db import Database
@@ -35,11 +38,16 @@ class Parts:
     flags: dict[str, bool]
 
 
-def make(config: Config, db: Database, settings: LegacySettings) -> Parts:
-    """Make the parts. ConfigFaults; stores are opened at first use."""
+def make(
+    config: Config,
+    db: Database,
+    settings: LegacySettings,
+    files: Mapping[str, Path] | None = None,
+) -> Parts:
+    """Make the parts. ConfigFaults; stores are opened at first use. `files`: see `opener`."""
     url = config.database_url.get_secret_value() if config.database_url else ""
-    links = Links(opener(settings, db, url))
-    mirror = Mirror(db, links, ledger=config.feature_ledger_enabled)
+    links = Links(opener(settings, db, url, var_dir=config.var_dir, files=files))
+    mirror = Mirror(db, links, ledger=config.feature_ledger_enabled, id_pool=settings.id_pool)
     intents = Intents(db, mirror, settings)
     mirror.recover = intents.recover
     flags = {

@@ -12,7 +12,7 @@ from legacy.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from legacy.columns import ColumnMap
-    from legacy.store import LegacyStore
+    from legacy.store import LegacyStore, RowRejected
 
 
 def open_store(
@@ -41,3 +41,13 @@ def open_store(
     if adapter == "memory":
         return MemoryStore(mapping, lock_path)
     return FileStore(mapping, Path(mapping.config.dsn))
+
+
+def prepare_sql(store: LegacyStore) -> str | None:
+    """Return what the legacy side runs before the move; None: nothing. LegacyUnavailable."""
+    return store.prepare_sql() if isinstance(store, (PostgresStore, SqliteStore)) else None
+
+
+def rejected_lines(store: LegacyStore) -> list[RowRejected]:
+    """Return the lines of a file that are no row, or one of several rows of an id."""
+    return list(store.rejected) if isinstance(store, FileStore) else []
