@@ -110,6 +110,7 @@ def _services(config: Config) -> Services:
     # Of one connection, for health and its monitor alone: a full pool must not take us out (AC7).
     probe = _database(config, 1)
     kv = _kv(config, probe)
+    db.when_lost(kv.look_again)
     cursors = Cursors(*config.subkeys("cursor").values())
     currencies = Currencies(db)
     settings = Settings(db)

@@ -39,6 +39,10 @@ class Database:
         if not self.connections.is_pooled:
             self.connections.open()
 
+    def when_lost(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever a connection breaks; the next server may hold another history."""
+        self.connections.lost = tell
+
     def close(self) -> None:
         """Close the pool; as a process or a command ends."""
         self.connections.close()

@@ -20,6 +20,8 @@ from persistence.db_connection import PGBOUNCER, DbSettings, DeadlineConnection,
 from persistence.db_errors import RETRY_AFTER, DeadlinePassed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from observability import Context
 
 # AC5: a connection that was idle for longer is asked whether it lives before it is handed out.
@@ -27,6 +29,10 @@ IDLE_CHECK_S = 1.0
 # psycopg_pool doubles its pauses up to the reconnect time; with this it tries twice within the
 # default pool timeout, and is well half a second after the server is.
 RECONNECT_PAUSE_MAX_S = 0.4
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class _Stack(deque[DeadlineConnection]):
@@ -60,6 +66,8 @@ class Connections:
         self._lock = threading.Lock()
         self._pool: _Pool | None = None
         self._pid = 0
+        # Called when a connection broke: the server behind the next one may hold another history.
+        self.lost: Callable[[], None] = _nothing
         # Who holds a connection now: while somebody does, a full pool is busy, not unreachable.
         self._held: set[DeadlineConnection] = set()
 
@@ -106,6 +114,8 @@ class Connections:
 
     def give_back(self, raw: DeadlineConnection) -> None:
         """Return a connection to the pool, which replaces it if it is closed."""
+        if raw.broken:
+            self.lost()
         if self.is_pooled:
             raw.close()
             return
@@ -126,6 +136,7 @@ class Connections:
         try:
             return self._connect()
         except psycopg.OperationalError as exc:
+            self.lost()
             raise DatabaseUnavailable(headers=RETRY_AFTER) from exc
 
     def stats(self) -> dict[str, int]:

@@ -168,6 +168,8 @@ class Kv:
         """
         started, outcome = time.perf_counter(), "down"
         try:
+            if not self._head:
+                raise pybreaker.CircuitBreakerError  # noqa: TRY301  # As if it were open.
             replies: list[Any] = self._breaker.call(self._exchange, commands)
             errors = [reply for reply in replies if isinstance(reply, Exception)]
             outcome = "error" if errors else "ok"
@@ -222,6 +224,11 @@ class Kv:
             self._monitor.join()
         self._breaker.half_open()
         self._connections.close()
+
+    def look_again(self) -> None:
+        """Find nothing until the monitor has asked the database whose history it holds now."""
+        self._head, self._epoch_due = "", 0.0
+        self._wake.set()
 
     def wait_for(self, state: str, timeout_s: float) -> bool:
         """Wait until the breaker is `closed` or `open`; False when the time has passed."""
@@ -285,9 +292,13 @@ class Kv:
         """Name the keys by the database's history of now; False as long as none is known."""
         now = time.monotonic()
         if now >= self._epoch_due:
+            due = self._epoch_due = now + self._settings.epoch_every_s
             try:
-                self._head = f"sr1:{self._epoch()}:"
-                self._epoch_due = now + self._settings.epoch_every_s
+                head = f"sr1:{self._epoch()}:"
             except Exception as error:  # noqa: BLE001  # The database is away: its own log says so.
+                self._epoch_due = 0.0
                 log.debug("kv.epoch_unknown", error=type(error).__name__)
+            else:
+                if self._epoch_due == due:  # Else `look_again` came meanwhile.
+                    self._head = head
         return self._head != ""

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import redis
 
 from persistence.embedded_process import wait_until
@@ -33,7 +34,7 @@ class OwnValkey:
         place = ["--dir", str(self._directory), "--logfile", "valkey.log"]
         self._process = subprocess.Popen([*argv, *place, *options])
         if ready:
-            assert wait_until(self._answers, 10)
+            assert wait_until(self._answers, 30)
 
     def _answers(self) -> bool:
         try:
@@ -46,18 +47,26 @@ class OwnValkey:
         with redis.Redis(unix_socket_path=str(self.socket)) as client:
             return client.execute_command(*command)
 
+    def calls(self, command: str) -> int:
+        """Return how often it was asked for a command, since it started."""
+        told: dict[str, Any] = self.ask("INFO", "commandstats").get(f"cmdstat_{command}", {})
+        return int(told.get("calls", 0))
+
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; one that ends the server is waited for."""
+        """Send a signal; one that ends or stops the server is waited for."""
         assert self._process is not None
         self._process.send_signal(number)
         if number in {signal.SIGKILL, signal.SIGTERM}:
-            self._process.wait(10)
+            self._process.wait(30)
+        if number == signal.SIGSTOP:
+            server = psutil.Process(self._process.pid)
+            assert wait_until(lambda: server.status() == psutil.STATUS_STOPPED, 30)
 
     def end(self) -> None:
         """Kill it, whatever its state."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(30)
 
 
 def running() -> Iterator[OwnValkey]:

@@ -125,7 +125,10 @@ def test_a_refused_connection_is_unavailable(world: World) -> None:
     for way in [*every_way(database), database.snapshot]:
         assert_refused(DatabaseUnavailable, way)
     behind_bouncer = world.database(nowhere(), pooler="pgbouncer")
+    told: list[str] = []
+    behind_bouncer.when_lost(lambda: told.append("lost"))
     assert_refused(DatabaseUnavailable, behind_bouncer.read)
+    assert told == ["lost"]
 
 
 def test_a_server_that_takes_no_more_connections_is_unavailable(world: World) -> None:
@@ -215,6 +218,27 @@ def test_a_connection_that_was_idle_is_checked_before_it_is_handed_out(world: Wo
     with database.read() as conn:
         assert one.one(conn) == 1
     assert world.context.db_retries == 0
+
+
+def test_a_connection_that_broke_is_told(world: World) -> None:
+    """OK7: idle or in use; not one that the deadline closed, since its server is the same."""
+    told: list[str] = []
+    database = world.database()
+    database.when_lost(lambda: told.append("lost"))
+    one = world.statement("SELECT 1;")
+    for idle_s in (0, 2):
+        with database.read() as conn:
+            assert conn._raw is not None
+            pid, raw = conn._raw.info.backend_pid, conn._raw
+        raw.returned_at = monotonic() - idle_s
+        world.terminate(pid)
+        with database.read() as conn:
+            assert one.one(conn) == 1
+    assert told == ["lost"] * 2
+    world.context.deadline = monotonic() + 0.05
+    with pytest.raises(DeadlineExceeded), database.read() as conn:
+        world.statement("SELECT 1 FROM pg_sleep(60);").one(conn)
+    assert told == ["lost"] * 2
 
 
 def test_a_connection_that_was_idle_and_lives_is_kept(world: World) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import socketserver
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 KEY = "idem:{default/key:1}:abc"
 FAST = KvSettings(breaker_open_ms=20, breaker_open_max_ms=40, ping_every_s=0.02)
 # Open means open until the test ends, and no ping comes between: requests alone are seen.
-STILL = KvSettings(breaker_open_ms=600_000, breaker_open_max_ms=600_000, ping_every_s=600)
+# A busy machine may take longer than 50 ms to answer.
+STILL = KvSettings(
+    timeout_ms=250, breaker_open_ms=600_000, breaker_open_max_ms=600_000, ping_every_s=600
+)
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def still(valkey: OwnValkey) -> Iterator[Kv]:
 
 def opened(kv: Kv) -> Iterator[Kv]:
     kv.open()
-    assert kv.wait_for("closed", 10)
+    assert kv.wait_for("closed", 30)
     yield kv
     kv.close()
 
@@ -164,11 +168,41 @@ def test_another_epoch_finds_nothing(valkey: OwnValkey) -> None:
         assert kv.get(KEY) == b"copy"
         for now, found in (("b", None), ("a", b"copy")):
             history[0] = now
-            assert wait_until(functools.partial(finds, kv, found), 10)
+            assert wait_until(functools.partial(finds, kv, found), 30)
 
 
 def finds(kv: Kv, value: bytes | None) -> bool:
     return kv.get(KEY) == value
+
+
+def test_a_lost_database_lets_nothing_be_found_until_its_history_is_known(
+    valkey: OwnValkey,
+) -> None:
+    """OK7, F9: the database behind the next connection may be a restored one."""
+    history, known = ["a"], threading.Event()
+
+    def epoch() -> str:
+        assert known.wait(30)
+        return history[0]
+
+    known.set()
+    for kv in opened(Kv(valkey.url, STILL, epoch=epoch)):
+        kv.put(KEY, b"copy", 60)
+        known.clear()
+        history[0] = "b"
+        kv.look_again()
+        assert fault(kv) == "open"
+        known.set()
+        assert wait_until(functools.partial(serves, kv), 30)
+        assert kv.get(KEY) is None
+
+
+def serves(kv: Kv) -> bool:
+    try:
+        kv.get(KEY)
+    except KvDown:
+        return False
+    return True
 
 
 def test_an_unknown_epoch_keeps_redis_unused(valkey: OwnValkey) -> None:
@@ -185,7 +219,7 @@ def test_an_unknown_epoch_keeps_redis_unused(valkey: OwnValkey) -> None:
     assert not kv.wait_for("closed", 0.1)
     assert fault(kv) == "open"
     known.set()
-    assert kv.wait_for("closed", 10)
+    assert kv.wait_for("closed", 30)
     kv.close()
 
 
@@ -233,7 +267,7 @@ def test_an_absent_server_is_known_before_the_first_call(tmp_path: Path) -> None
     """F6, OK4: the monitor has opened the breaker."""
     kv = Kv(f"unix://{tmp_path}/none.sock", STILL)
     kv.open()
-    assert kv.wait_for("open", 10)
+    assert kv.wait_for("open", 30)
     assert fault(kv) == "open"
     assert kv.facts.retry_in_ms > 0
     kv.close()
@@ -243,7 +277,7 @@ def test_the_first_call_starts_the_monitor(valkey: OwnValkey) -> None:
     """AC6 for Redis: at first use, if nobody opened it after the fork."""
     kv = Kv(valkey.url, FAST)
     assert fault(kv) == "open"
-    assert kv.wait_for("closed", 10)
+    assert kv.wait_for("closed", 30)
     kv.close()
 
 
@@ -259,10 +293,26 @@ def test_a_killed_server_opens_after_three_failures(still: Kv, valkey: OwnValkey
     assert [fault(still) for _ in range(5)] == ["connection"] * 3 + ["open"] * 2
 
 
-def test_a_hung_server_costs_three_timeouts(still: Kv, valkey: OwnValkey) -> None:
-    """OK5, F7: the client's own limit ends each call; then none waits."""
+@pytest.mark.parametrize("threads", [1, 8])
+def test_a_hung_server_is_asked_by_2_and_threads_calls_and_then_by_none(
+    still: Kv, valkey: OwnValkey, threads: int
+) -> None:
+    """F7, LV3, OK5: of 20 in each thread. Afterwards the server itself says who asked."""
+    together = threading.Barrier(threads)
+
+    def ask(_: int) -> list[str]:
+        together.wait(30)
+        return [fault(still) for _ in range(20)]
+
+    before = valkey.calls("set")
     valkey.send(signal.SIGSTOP)
-    assert [fault(still) for _ in range(5)] == ["timeout"] * 3 + ["open"] * 2
+    with ThreadPoolExecutor(threads) as pool:
+        causes = Counter(cause for told in pool.map(ask, range(threads)) for cause in told)
+    valkey.send(signal.SIGCONT)
+    assert 3 <= causes["timeout"] <= 2 + threads
+    assert causes["open"] == 20 * threads - causes["timeout"]
+    # One call is one command, sent once: nobody waited for the timeout twice.
+    assert wait_until(lambda: valkey.calls("set") - before == causes["timeout"], 30)
 
 
 def test_success_between_failures_keeps_it_closed(still: Kv, valkey: OwnValkey) -> None:
@@ -295,18 +345,18 @@ def test_an_idle_process_notices_and_recovers_by_its_monitor_alone(
 ) -> None:
     """OK4: no call is made here."""
     valkey.send(signal.SIGKILL)
-    assert kv.wait_for("open", 10)
+    assert kv.wait_for("open", 30)
     valkey.start()
-    assert kv.wait_for("closed", 10)
+    assert kv.wait_for("closed", 30)
     assert kv.claim(KEY, b"mine", 1000) is None
 
 
 def test_a_hung_server_is_used_again_when_it_goes_on(kv: Kv, valkey: OwnValkey) -> None:
     """F7."""
     valkey.send(signal.SIGSTOP)
-    assert kv.wait_for("open", 10)
+    assert kv.wait_for("open", 30)
     valkey.send(signal.SIGCONT)
-    assert kv.wait_for("closed", 10)
+    assert kv.wait_for("closed", 30)
     assert kv.get(KEY) is None
 
 
@@ -315,15 +365,15 @@ def test_every_thread_connects_anew_after_a_restart(kv: Kv, valkey: OwnValkey) -
     together = threading.Barrier(4)
 
     def call(_: int) -> bytes | None:
-        together.wait(10)
+        together.wait(30)
         return kv.get(KEY)
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(call, range(4))) == [None] * 4
         valkey.send(signal.SIGKILL)
-        assert kv.wait_for("open", 10)
+        assert kv.wait_for("open", 30)
         valkey.start()
-        assert kv.wait_for("closed", 10)
+        assert kv.wait_for("closed", 30)
         assert list(threads.map(call, range(4))) == [None] * 4
 
 
@@ -350,19 +400,19 @@ def test_a_server_that_cannot_write_opens_the_breaker(
     """OK2, F8: the error replies come as values (OK6), the monitor's probe finds them too."""
     before = observability.kv_breaker_opened_total.labels(cause)._value.get()
     valkey.ask(*command)
-    assert kv.wait_for("open", 10)
+    assert kv.wait_for("open", 30)
     assert observability.kv_breaker_opened_total.labels(cause)._value.get() == before + 1
     valkey.ask("CONFIG", "SET", "maxmemory", "0")
     valkey.ask("REPLICAOF", "NO", "ONE")
-    assert kv.wait_for("closed", 10)
+    assert kv.wait_for("closed", 30)
 
 
 def test_a_server_that_forbids_a_command_is_not_used(kv: Kv, valkey: OwnValkey) -> None:
     """OK4: the probe sends what requests send, and wants every reply good."""
     valkey.ask("ACL", "SETUSER", "default", "-eval")
-    assert kv.wait_for("open", 10)
+    assert kv.wait_for("open", 30)
     valkey.ask("ACL", "SETUSER", "default", "+eval")
-    assert kv.wait_for("closed", 10)
+    assert kv.wait_for("closed", 30)
 
 
 def test_a_stale_replica_that_refuses_reads_counts(still: Kv, valkey: OwnValkey) -> None:
@@ -380,10 +430,10 @@ def test_a_loading_server_is_waited_for(kv: Kv, valkey: OwnValkey) -> None:
         client.mset({f"k{number}": "x" * 100 for number in range(500)})
         client.save()
     valkey.send(signal.SIGKILL)
-    assert kv.wait_for("open", 10)
+    assert kv.wait_for("open", 30)
     slow = ("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
     valkey.start(*slow, ready=False)
-    assert wait_until(lambda: kv._breaker.cause == "loading", 10)
+    assert wait_until(lambda: kv._breaker.cause == "loading", 30)
     assert kv.wait_for("closed", 30)
 
 
@@ -392,7 +442,7 @@ def test_wrong_credentials_open_the_breaker(valkey: OwnValkey) -> None:
     valkey.ask("CONFIG", "SET", "requirepass", "secret")
     kv = Kv(valkey.url, FAST)
     kv.open()
-    assert kv.wait_for("open", 10)
+    assert kv.wait_for("open", 30)
     kv.close()
     assert kv._breaker.cause == "authentication"
     for trusted in opened(Kv(f"{valkey.url}?password=secret", FAST)):
@@ -414,7 +464,7 @@ def test_another_service_on_its_port_opens_the_breaker(tmp_path: Path) -> None:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         kv = Kv(f"unix://{path}", FAST)
         kv.open()
-        assert kv.wait_for("open", 10)
+        assert kv.wait_for("open", 30)
         assert kv._breaker.cause == "protocol"
         kv.close()
         server.shutdown()
@@ -424,11 +474,11 @@ def test_eight_threads_wait_at_the_same_time(valkey: OwnValkey) -> None:
     """OK1, decision 9: no lock is held during a call. The server itself counts who waits."""
     kv = Kv(valkey.url, KvSettings(timeout_ms=20_000, ping_every_s=600))
     kv.open()
-    assert kv.wait_for("closed", 10)
+    assert kv.wait_for("closed", 30)
     valkey.ask("CLIENT", "PAUSE", "60000", "WRITE")
     with ThreadPoolExecutor(8) as threads:
         calls = [threads.submit(kv.claim, f"{KEY}{i}", b"t", 1000) for i in range(8)]
-        assert wait_until(lambda: valkey.ask("INFO", "clients")["blocked_clients"] == 8, 10)
+        assert wait_until(lambda: valkey.ask("INFO", "clients")["blocked_clients"] == 8, 30)
         valkey.ask("CLIENT", "UNPAUSE")
         assert [call.result() for call in calls] == [None] * 8
     kv.close()
