@@ -14,6 +14,7 @@ from werkzeug.utils import import_string  # legacy
 import blueprints
 import cli
 from blueprints import hooks, problems, wire
+from blueprints.openapi import described
 from commands.database import db_settings
 from observability import set_up_logging
 from persistence.db import Database
@@ -87,7 +88,8 @@ def create_app(config: Config) -> Flask:
     hooks.install(app, services, _tracing(config))
     problems.install(app)
     import_string("legacy:install")(app)  # legacy
-    # Both for gunicorn.conf.py.
+    # For gunicorn.conf.py both, and for `flask openapi`, which needs no request and so no store.
+    app.extensions["strongroom.description"] = partial(described, app)
     app.extensions["strongroom.refusal"] = partial(wire.refusal, app)
     app.extensions["strongroom.boot_faults"] = partial(boot_faults, config, services.db)
     blueprints.register_all(app)

@@ -15,5 +15,5 @@ from observability import set_up_logging
 def openapi() -> None:
     """Print the API description (OpenAPI 3.1)."""
     set_up_logging(file=sys.stderr)
-    answer = current_app.test_client().get("/openapi.json", buffered=True)
-    click.echo(json.dumps(answer.json, indent=1, sort_keys=True))
+    document, _ = current_app.extensions["strongroom.description"]()
+    click.echo(json.dumps(document, indent=1, sort_keys=True))
