@@ -39,6 +39,7 @@ BACKOFF_MAX_MS = 3_600_000
 # A batch that took longer is followed by a pause as long: half of the database is for requests.
 LONG_BATCH_S = 0.2
 ERROR_MAX = 500
+WAKE_S = 1.0
 
 
 class Finding(Exception):
@@ -195,7 +196,9 @@ class Jobs:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            # A signal may have come to another thread; Python hears of it when this one wakes.
+            while thread.is_alive():
+                thread.join(WAKE_S)
 
     def run_due(self, names: Iterable[str], stop: threading.Event) -> list[Outcome]:
         """Run once each job that is due and free."""
