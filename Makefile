@@ -21,7 +21,7 @@ help: ## List the commands.
 run: .venv/run ## Start everything on 127.0.0.1:8000 (PORT=8001 for another); Ctrl-C stops it.
 	@exec $(VENV) -m commands.serve
 
-test: .venv/test ## Run all tests on PostgreSQL 18, those of the database on 16, payments by PgBouncer.
+test: .venv/test ## Run the tests on PostgreSQL 18, those of SQL on 16, payments by PgBouncer.
 	@echo "--- PostgreSQL 18"; TEST_PG_MAJOR=18 $(VENV) -m pytest -n 2; on_18=$$?; \
 	echo "--- PostgreSQL 16"; TEST_PG_MAJOR=16 $(VENV) -m pytest -n 2 -m database; on_16=$$?; \
 	echo "--- PgBouncer"; $(POOLED)/test_payments.py; pooled=$$?; \
@@ -33,14 +33,14 @@ test: .venv/test ## Run all tests on PostgreSQL 18, those of the database on 16,
 pooler: .venv/test ## Run all tests of HTTP through a PgBouncer (Debian: apt install pgbouncer).
 	$(POOLED)
 
-check: .venv/test ## Lint, types, SQL and the quick tests: under two minutes.
+check: .venv/test ## Lint, types, SQL, and the tests that need no server.
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
 	$(VENV) -m mypy .
 	$(VENV) -m sqlfluff lint --processes 2 sql
 	$(VENV) -m pytest -n 2 $(QUICK)
 
-faults: .venv/test ## Races of 1,000 rounds, 200 kills each, 10,000 random commands (`make test`: fewer).
+faults: .venv/test ## Every fault, 1,000 rounds of each race, 200 kills each, 10,000 random commands.
 	RACE_ROUNDS=1000 LEDGER_RACE_S=60 FAULT_KILLS=200 FAULT_PATIENCE_S=300 FAULT_RELOADS=20 FAULT_ROUNDS=5 \
 		STATEFUL_EXAMPLES=200 STATEFUL_STEPS=50 \
 		$(VENV) -m pytest --timeout 0 tests/races tests/faults tests/contract/test_payment_model.py
