@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
 
@@ -19,9 +20,11 @@ from commands.database import opened_database
 from commands.subject import subject
 from errors import AppError, FeatureDisabled, FileDamaged
 from services.actors import Actor
+from services.checkpoints import SealKeys
 from services.import_files import Lines, csv_items, ndjson_items
 from services.ledger_exports import FORMATS, WHAT, ExportAsk, LedgerExports
 from services.ledger_imports import BATCH, BATCH_MAX, ImportReport, LedgerImports
+from services.ledger_restore import LedgerRestore, RestoreRefused
 from services.ledger_writes import LedgerWrites
 from services.posting_batches import BATCH_LEGS_MAX, BatchSettings, PostingBatches
 from services.postings import Order
@@ -65,6 +68,12 @@ def ledger_export(*, tenant_id: str | None, output: BinaryIO, kind: str, **asked
     help="all: a batch with a refusal posts nothing.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would happen, batch by batch.")
+@click.option(
+    "--restore",
+    type=click.File("rb"),
+    metavar="ACCOUNTS",
+    help="Make FILE's book anew, times included; ACCOUNTS is its export of accounts.",
+)
 @tenant_option
 @json_option
 def ledger_import(
@@ -74,10 +83,15 @@ def ledger_import(
     batch: int,
     mode: str,
     dry_run: bool,
+    restore: BinaryIO | None,
     tenant_id: str | None,
     as_json: bool,
 ) -> None:
     """Post the transactions of FILE, a batch a commit; the same file again creates nothing."""
+    if restore is not None:
+        if kind == "csv" or dry_run:
+            raise click.UsageError("--restore takes NDJSON, and is no dry run.")
+        _restore(file, restore, tenant_id, as_json=as_json)
     report, failure = ImportReport(), None
     with opened_database() as (config, db):
         if not config.feature_ledger_enabled:
@@ -95,6 +109,36 @@ def ledger_import(
         except AppError as error:
             failure = (UNFINISHED, f"{error.code}: {error.detail}")
     _tell(report, failure, as_json=as_json)
+
+
+def _restore(
+    file: BinaryIO, accounts: BinaryIO, tenant_id: str | None, *, as_json: bool
+) -> NoReturn:
+    """Restore, say what was done, and exit with its code."""
+    done, code, reason = None, 0, None
+    with opened_database() as (config, db):
+        keys = SealKeys(
+            origin=config.ledger_origin, seeds=config.seal_seeds, former=config.seal_former_keys
+        )
+        try:
+            done = LedgerRestore(db, keys, tenant_id or config.default_tenant).run(file, accounts)
+        except RestoreRefused as refused:
+            code, reason = REFUSED, str(refused)
+        except FileDamaged as damaged:
+            code, reason = DAMAGED, damaged.detail
+        except AppError as error:
+            code, reason = UNFINISHED, f"{error.code}: {error.detail}"
+    if as_json:
+        data = asdict(done) if done else {}
+        click.echo(json.dumps({**data, "error": reason, "exit_code": code}))
+    elif done:
+        click.echo(
+            f"{done.accounts} accounts, {done.transactions} transactions, {done.leaves} sealed,"
+            f" {done.signed} signed"
+        )
+    else:
+        click.echo(reason, err=True)
+    sys.exit(code)
 
 
 def _batches(config: Config, db: Database) -> PostingBatches:

@@ -1,5 +1,6 @@
--- ledger_exports/list_accounts: accounts as lines of JSON, by code.
--- why: with the transactions, all that a book is made of; the numeric id stays inside (LA1).
+-- ledger_exports/list_accounts: accounts as lines of JSON, in the order of their opening.
+-- why: with the transactions, all that a book is made of; the numeric id stays inside (LA1). A
+--   restore opens them in this order, so entries come in one order too.
 -- params: tenant_id text
 -- kind: read | returns: many | scan: tenant
 SELECT
@@ -17,4 +18,4 @@ CROSS JOIN LATERAL (
     WHERE b.tenant_id = :'tenant_id'::text AND b.account_id = a.account_id
 ) AS s
 WHERE a.tenant_id = :'tenant_id'::text
-ORDER BY a.code, a.currency;
+ORDER BY a.account_id;

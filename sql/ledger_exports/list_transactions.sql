@@ -1,10 +1,13 @@
 -- ledger_exports/list_transactions: transactions as lines of JSON, each with the leaf that is hashed.
--- why: what is written is what a proof is about (LX2); in the order of posting, streamed.
+-- why: what is written is what a proof is about (LX2); in the order of posting, streamed. What
+--   follows the leaf is what a restore needs to be the same book.
 -- params: tenant_id text, posted_gte text, posted_lt text
 -- kind: read | returns: many
 SELECT
     '{"leaf":' || ledger_leaf(t, l.legs) || ',"metadata":' || coalesce(t.metadata::text, 'null')
-    || ',"index":' || coalesce(s.idx::text, 'null') || '}' AS line
+    || ',"index":' || coalesce(s.idx::text, 'null')
+    || ',"stripes":' || coalesce(to_json(t.stripes)::text, 'null')
+    || ',"request_id":' || to_json(t.request_id)::text || '}' AS line
 FROM ledger_transactions AS t
 CROSS JOIN LATERAL (
     SELECT
