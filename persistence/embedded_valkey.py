@@ -16,6 +16,7 @@ import redis
 
 from persistence.embedded_process import (
     EmbeddedError,
+    alive,
     end,
     free_port,
     runs,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 63790
 PROGRAM = "valkey-server"
-START_S = 20.0
+START_S = 60.0
 ANSWER_S = 5.0
 STOP_S = 5.0
 PASSWORD_FILE = "valkey"  # noqa: S105 - the name of the file in secrets/.
@@ -108,10 +109,11 @@ class Valkey:
                 raise EmbeddedError(
                     f"Valkey does not start: see {self.var.path}/log/valkey.log, or set REDIS_URL."
                 )
-            self._spawn()
-            wait_until(lambda: self._answers() or not self.lives(), START_S)
+            # Not `lives`: until it is Valkey's program, a new process is none of ours yet.
+            child = self._spawn()
+            wait_until(lambda: self._answers() or not alive(child), START_S)  # noqa: B023
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> int:
         self.directory.mkdir(0o700, exist_ok=True)
         self.var.owner.take(self.directory)
         port = free_port(FIRST_PORT, self.fact.get("port"))
@@ -131,6 +133,7 @@ class Valkey:
         paths = [self.directory, self.config, sockets, self.program]
         pid = spawn(self.var.owner.command(argv, paths), self.var.log("valkey"))
         self.var.remember("valkey", pid=pid)
+        return pid
 
     def lives(self) -> bool:
         """Tell whether the process runs, be it hung."""
