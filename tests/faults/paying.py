@@ -1,7 +1,8 @@
-"""Mixed load with one seed, its history, and what has to hold after any fault (FI1 to FI7, LV1)."""
+"""Mixed load with one seed, its history, and what has to hold after any fault (FI1 to FI7, FI9)."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import random
@@ -35,6 +36,7 @@ class Event:
     began: float
     ended: float
     status: int
+    code: str  # Of a problem.
 
 
 @dataclass
@@ -50,16 +52,28 @@ class Payer(Client):
     ) -> tuple[int, dict[str, Any]]:
         """Send, and note how it went."""
         began, status = time.monotonic(), 0
+        answer: dict[str, Any] = {}
         try:
             status, answer = super().send(method, path, body, key)
         finally:
             kind = "ok" if status in {OK, CREATED} else "refused" if status else "info"
             op = f"{method} {path.rpartition('/')[2]}"
-            event = Event(self.number, kind, op, key or "", began, time.monotonic(), status)
-            self.events.append(event)
+            code, ended = answer.get("code", ""), time.monotonic()
+            self.events.append(Event(self.number, kind, op, key or "", began, ended, status, code))
         if key is not None and body is not None:
             self.asked[key] = (path, body)
         return status, answer
+
+    def pay(self, amount_minor: int) -> None:
+        """Pay, and read what was just told, by whichever process answers (FI9)."""
+        before = len(self.acknowledged)
+        super().pay(amount_minor)
+        told = [self.acknowledged[key] for key in list(self.acknowledged)[before:]]
+        payment = told[-1].get("payment", told[-1])
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            status, read = self.send("GET", f"/v1/payments/{payment['id']}", None, None)
+            assert status in {OK, 429, 503}, read
+            assert status != OK or read["version"] >= payment["version"], "FI9: an older state"
 
 
 class Paying:
@@ -93,6 +107,17 @@ class Paying:
             assert time.monotonic() < until, "nobody is served"
             self._stop.wait(0.01)
         assert not self.failures, self.failures
+
+    def attempts(self, number: int) -> None:
+        """Return when so many more attempts have ended, well or not."""
+        goal, until = self._attempted + number, time.monotonic() + PATIENCE_S
+        while self._attempted < goal:
+            assert time.monotonic() < until, "no attempt ends"
+            self._stop.wait(0.01)
+
+    @property
+    def _attempted(self) -> int:
+        return sum(len(payer.events) for payer in self.payers)
 
     def __enter__(self) -> Self:
         for thread in self._threads:

@@ -84,7 +84,7 @@ class Service:
 
     def _client(self) -> tuple[str, str]:
         db = Database(self.database_url, DbSettings(pool_size=1))
-        user = Users(db).create("default", "fault@example.org", SUBJECT)
+        user = Users(db).create("default", f"{new_key()}@example.org", SUBJECT)
         _, api_key = ApiKeys(db).create("default", "faults", sorted(GRANTABLE), SUBJECT)
         db.close()
         return str(user.id), api_key
@@ -116,6 +116,19 @@ class Service:
     def connection(self) -> http.client.HTTPConnection:
         """Return a new connection of a client."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def flask(self, *arguments: str) -> None:
+        """Run a command beside it, however slow the machine is; it has to end well."""
+        patient = {"DB_POOL_TIMEOUT_MS": "60000", "DB_CONNECT_TIMEOUT_S": "60"}
+        done = subprocess.run(
+            [sys.executable, "-m", "flask", *arguments],
+            cwd=ROOT,
+            env=self._environ | patient,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what it has written: its own lines and gunicorn's, but for one half written."""
