@@ -67,7 +67,8 @@ def _errors(text: str) -> int:
 
 
 def _latency(share: str, text: str) -> float:
-    number, unit = re.findall(rf"^\s+{share}\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)[0]
+    # wrk pads a unit of one letter: "99%    1.25s ".
+    number, unit = re.findall(rf"^\s+{share}\s+([\d.]+)(us|ms|s|m) ?$", text, re.MULTILINE)[0]
     return float(number) * MS[unit]
 
 
