@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from legacy.apply import NotApplied, insert_payments, new_payment, user_row
+from legacy.apply_payments import insert_payments, new_payment
+from legacy.apply_users import user_row
 from legacy.links import DUAL_WRITE, VERIFYING
+from legacy.merging import NotApplied
 from legacy.mirror import COPIES
 from legacy.refusals import LegacyDown, PhaseChanged
 from legacy.rows import backfills, legacy_rejects, mirror_marks, mirrored_users, phases

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from uuid_utils.compat import uuid7
 
-from legacy.apply import ACTOR
 from legacy.links import NEW_READS
+from legacy.merging import ACTOR
 from legacy.mirror import read_new, store_terms
 from legacy.ours_in_sql import OurSide
 from legacy.refusals import LegacyDown, PhaseChanged

@@ -14,8 +14,9 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from errors import DuplicateReference, EmailTaken, OutcomeUnknown
-from legacy.apply import NotApplied, apply
+from legacy.apply import apply
 from legacy.links import DUAL_WRITE, VERIFYING
+from legacy.merging import NotApplied
 from legacy.refusals import LegacyDown, MigrationSwitching, WriteInProgress
 from legacy.rows import migration_intents, mirror_marks, phases
 from legacy.store import (

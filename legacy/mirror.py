@@ -17,8 +17,9 @@ from psycopg import IntegrityError
 
 from errors import AppError
 from legacy import capture
-from legacy.apply import NotApplied, Target, apply
+from legacy.apply import apply
 from legacy.links import LEGACY_ONLY, NEW_ONLY, NEW_READS, NoLink
+from legacy.merging import NotApplied, Target
 from legacy.rows import (
     backfills,
     legacy_rejects,

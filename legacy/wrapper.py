@@ -16,9 +16,10 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from errors import DuplicateReference, IdempotencyInProgress, NotFound
-from legacy.apply import NotApplied, apply
+from legacy.apply import apply
 from legacy.intents import Intents, Write
 from legacy.links import NEW_READS, NoLink
+from legacy.merging import NotApplied
 from legacy.mirror import store_terms
 from legacy.refusals import DomainFollowsLegacy, LegacyDown
 from legacy.rows import migration_intents, mirrored_payments, mirrored_users, phases
