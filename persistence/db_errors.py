@@ -5,7 +5,7 @@ Handles look a fault up here to learn how often a statement is sent again and wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 import psycopg
@@ -130,6 +130,21 @@ def trouble_of(exc: psycopg.Error) -> Trouble | None:
 
 # What a SQLSTATE means that is no constraint's; a package that brings triggers may add its own.
 REFUSALS: dict[str, type[AppError]] = {"22003": AmountOverflow, "42501": OwnerNeeded}
+
+
+# A wait for a lock that ended inside of this function of the database is called by this name; a
+# package that brings triggers may add its own.
+WAITS: dict[str, type[AppError]] = {}
+
+
+def rule_of(mode: Mode, trouble: Trouble, exc: psycopg.Error) -> Rule:
+    """Return what the error table says of a trouble."""
+    rule = RULES[mode][trouble]
+    if trouble is Trouble.LOCKED:
+        within = exc.diag.context or ""
+        named = (error for function, error in WAITS.items() if f"{function}()" in within)
+        return replace(rule, error=next(named, rule.error))
+    return rule
 
 
 def refusal(exc: psycopg.Error) -> type[AppError] | None:

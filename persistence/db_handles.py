@@ -16,7 +16,15 @@ import psycopg
 
 import observability
 from errors import AppError, OutcomeUnknown
-from persistence.db_errors import RETRY_AFTER, RULES, Mode, Rule, Trouble, refusal, trouble_of
+from persistence.db_errors import (
+    RETRY_AFTER,
+    Mode,
+    Rule,
+    Trouble,
+    refusal,
+    rule_of,
+    trouble_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -115,7 +123,7 @@ class Conn(ABC):
             if refused is None:
                 raise exc
             raise refused from exc
-        rule = RULES[mode][trouble]
+        rule = rule_of(mode, trouble, exc)
         if rule.drop:
             self._connection.close()
         if exc.sqlstate == psycopg.errors.ReadOnlySqlTransaction.sqlstate:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import psycopg
 import pytest
 
-from errors import AmountOverflow, DuplicateReference
+from errors import AmountOverflow, AppError, Contention, DuplicateReference
 from persistence.db_errors import (
     RULES,
+    WAITS,
     DeadlinePassed,
     Mode,
     OwnerNeeded,
     Trouble,
     refusal,
+    rule_of,
     trouble_of,
 )
+
+
+class Mine(AppError):
+    """What somebody else's function waits for."""
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -63,3 +72,17 @@ def test_a_refused_value_is_an_error_of_ours_or_a_bug(monkeypatch: pytest.Monkey
     assert refusal(psycopg.errors.InsufficientPrivilege()) is OwnerNeeded
     assert refusal(psycopg.errors.DivisionByZero()) is None
     assert refusal(psycopg.DataError()) is None
+
+
+@pytest.mark.parametrize(
+    ("within", "expected"),
+    [("PL/pgSQL function guard() line 3 at PERFORM", Mine), (None, Contention)],
+)
+def test_a_wait_within_a_known_function_has_its_own_name(
+    monkeypatch: pytest.MonkeyPatch, within: str | None, expected: type[AppError]
+) -> None:
+    """A package that brings triggers says what its writers waited for."""
+    monkeypatch.setitem(WAITS, "guard", Mine)
+    waited: Any = SimpleNamespace(diag=SimpleNamespace(context=within))
+    assert rule_of(Mode.WRITE, Trouble.LOCKED, waited).error is expected
+    assert rule_of(Mode.WRITE, Trouble.CONFLICT, waited).error is Contention
