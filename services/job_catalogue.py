@@ -32,6 +32,10 @@ DAY_MS = 24 * HOUR_MS
 SIGNING_KEY_OLD_S = 90 * 86_400
 
 
+# A package that brings jobs of its own adds itself by name: it is given all jobs, and returns them.
+EXTENSIONS: dict[str, Callable[[Database, tuple[Job, ...]], tuple[Job, ...]]] = {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthJobs:
     """What mail, log-ins and keys need of their own."""
@@ -57,7 +61,7 @@ def catalogue(
     in the audit rows of a verification; `seal` is the sealing with this process' keys, `deliver`
     the work of its webhook threads, `trust` whose checkpoints the verification believes.
     """
-    return (
+    jobs: tuple[Job, ...] = (
         Job(name="expire-holds", every_ms=5_000, work=partial(expire_holds, db, LedgerWrites(db))),
         Job(
             name="expire-payments", every_ms=MINUTE_MS, work=partial(expire_payments, db, payments)
@@ -87,6 +91,9 @@ def catalogue(
             work=partial(rotate_signing_keys, db, auth.signing_keys),
         ),
     )
+    for extend in EXTENSIONS.values():
+        jobs = extend(db, jobs)
+    return jobs
 
 
 def clean_up_keys(db: Database, run: Run) -> Iterator[int]:
