@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from config import ConfigError, Fault
 from legacy import refusals
 from legacy.commands import legacy_group
 from legacy.commands_comparing import verify_drift
-from legacy.parts import Parts, make
+from legacy.jobs import with_jobs
+from legacy.parts import make
 from legacy.settings import LegacySettings
-from legacy.wrapper import Dual, DualSignIn, Moving, without_upgrade
+from legacy.wiring import ready, wrapped
 from persistence import db_errors
-from services.payment_commands import PaymentSettings
+from services import job_catalogue
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -36,28 +38,13 @@ def install(app: Flask) -> None:
     db_errors.REFUSALS["LG001"] = (
         refusals.DomainFollowsLegacy if configured else refusals.TruthIsLegacy
     )
+    db_errors.WAITS["legacy_gate"] = refusals.MigrationSwitching  # D7.
+    job_catalogue.EXTENSIONS.pop("legacy", None)
     if configured:
         parts = app.extensions["legacy"] = make(held.config, held.db, settings)
-        app.extensions["strongroom"] = _wrapped(held, parts)
+        held = wrapped(held, parts)
+        job_catalogue.EXTENSIONS["legacy"] = partial(with_jobs, held.config, settings)
+    health = ready(held, is_configured=configured)
+    app.extensions["strongroom"] = replace(held, health=cast("Any", health))
     app.cli.add_command(legacy_group)
     app.cli.add_command(verify_drift)
-
-
-def _wrapped(held: Services, parts: Parts) -> Services:
-    """Return the services, with those in front that a phase may lead another way."""
-    config = held.config
-    payments = PaymentSettings(
-        ledger=config.feature_ledger_enabled,
-        key_ttl_s=config.idempotency_ttl_s,
-        authorization_ttl_s=config.authorization_ttl_s,
-        duplicate_window_s=config.duplicate_window_s,
-    )
-    moving = Moving(held.db, parts.mirror, parts.intents, held, payments)
-    passwords: Any = held.passwords
-    passwords.verify = without_upgrade(passwords.verify)
-    return replace(
-        held,
-        payments=cast("Any", Dual(held.payments, moving)),
-        refunds=cast("Any", Dual(held.refunds, moving, resource_type="refund")),
-        sign_in=cast("Any", DualSignIn(held.sign_in, held.db, parts.mirror)),
-    )

@@ -73,7 +73,7 @@ def with_amounts(target: Target, given: dict[str, Any], had: CopyRow) -> dict[st
     as long as the status, as that store can say it, is the same (V3).
     """
     ours = {**asdict(had), "legacy_id": given["legacy_id"]}
-    if "status" in target.link.compare.differing(given, ours):
+    if target.is_exact or "status" in target.link.compare.differing(given, ours):
         return given
     kept = {name: ours[name] for name in AMOUNTS if name not in target.link.columns}
     return {**given, "status": had.status, **kept}

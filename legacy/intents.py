@@ -13,7 +13,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from errors import DuplicateReference, EmailTaken, OutcomeUnknown
+from errors import Contention, DuplicateReference, EmailTaken, OutcomeUnknown
 from legacy.apply import apply
 from legacy.links import DUAL_WRITE, VERIFYING
 from legacy.merging import NotApplied
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from legacy.mirror import Mirror, Scope
     from legacy.rows.migration_intents import IntentRow
     from legacy.settings import LegacySettings
+    from legacy.store import LegacyStore
     from persistence.db import Conn, Database
+
+    Land = Callable[[Conn, StoreRow], object]
 
 MOMENTS = ("created_at", "updated_at", "capture_before", "email_verified_at")
 AGAIN = {"Retry-After": "1"}
@@ -79,8 +82,11 @@ class Intents:
 
     # --- A write --------------------------------------------------------------------------------
 
-    def run(self, scope: Scope, write: Write) -> None:
-        """Send a write and settle it. WriteInProgress, OutcomeUnknown, or what refused it."""
+    def run(self, scope: Scope, write: Write, land: Land | None = None) -> None:
+        """Send a write and settle it. WriteInProgress, OutcomeUnknown, or what refused it.
+
+        `land` does what is to be done here, in every phase; without it new gets a copy.
+        """
         intent = self._begin(scope, write)
         try:
             sent = self._send(scope, intent)
@@ -89,37 +95,47 @@ class Intents:
         except Refused as error:
             self._settle(scope, intent, "refused", error.code)
             raise _refusal(error.code) from error
-        self._applied(scope, intent, sent)
+        if not self._applied(scope, intent, sent, land) and land is not None:
+            raise OutcomeUnknown(headers=AGAIN)  # Whoever took it over knows the row alone.
 
     def _begin(self, scope: Scope, write: Write) -> IntentRow:
-        key = write.key_row or {}
-        with self._db.transaction() as conn:
-            phases.share_gate(conn, **scope.named)
-            state = phases.get(conn, **scope.named)
-            if state is None or state.phase != scope.state.phase:
-                raise MigrationSwitching(headers=AGAIN)
-            intent = migration_intents.begin(
-                conn,
-                **scope.named,
-                intent_id=uuid7(),
-                entity_id=write.entity_id,
-                op=write.op,
-                expected_version=write.expected_version,
-                row_after=_json(write.row_after),
-                answer=write.answer,
-                key_row=key,
-                idem_scope=key.get("scope"),
-                idem_key=key.get("key"),
-                lease_token=uuid7(),
-                **self._lease,
-            )
+        """tx1: note the write under the gate, which keeps the phase as it is."""
+        try:
+            with self._db.transaction() as conn:
+                phases.share_gate(conn, **scope.named)
+                state = phases.get(conn, **scope.named)
+                if state is None or state.phase != scope.state.phase:
+                    raise MigrationSwitching(headers=AGAIN)
+                intent = self._noted(conn, scope, write)
+        except Contention as error:
+            raise MigrationSwitching(headers=AGAIN) from error
         if intent is None:
             raise WriteInProgress(headers=AGAIN)
         return intent
 
+    def _noted(self, conn: Conn, scope: Scope, write: Write) -> IntentRow | None:
+        key = write.key_row or {}
+        return migration_intents.begin(
+            conn,
+            **scope.named,
+            intent_id=uuid7(),
+            entity_id=write.entity_id,
+            op=write.op,
+            expected_version=write.expected_version,
+            row_after=_json(write.row_after),
+            answer=write.answer,
+            key_row=key,
+            idem_scope=key.get("scope"),
+            idem_key=key.get("key"),
+            lease_token=uuid7(),
+            **self._lease,
+        )
+
     def _send(self, scope: Scope, intent: IntentRow) -> StoreRow:
         store, row, op_id = scope.link.store, _row(intent.row_after), str(intent.intent_id)
         try:
+            if row.get("status") == "deleted":
+                return _buried(store, intent)
             if intent.expected_version == 0:
                 return store.create(row, op_id, intent.not_after)
             return store.replace(row, intent.expected_version, op_id, intent.not_after)
@@ -132,13 +148,20 @@ class Intents:
         except RowRejected as error:
             raise Refused(error.code) from error
 
-    def _applied(self, scope: Scope, intent: IntentRow, sent: StoreRow) -> None:
-        """tx2: the copy, the answer under its key, and the end of the intent (D13: no gate)."""
+    def _applied(
+        self, scope: Scope, intent: IntentRow, sent: StoreRow, land: Land | None = None
+    ) -> bool:
+        """tx2: the copy, the answer under its key, and the end of the intent (D13: no gate).
+
+        False: somebody has taken it over, and does the rest.
+        """
         try:
             with self._db.transaction() as conn:
                 if not self._settled(conn, scope, intent, "applied", None):
-                    return  # Somebody has taken it over, and does the rest.
-                if scope.state.phase in {DUAL_WRITE, VERIFYING}:
+                    return False
+                if land is not None:
+                    land(conn, sent)
+                elif scope.state.phase in {DUAL_WRITE, VERIFYING}:
                     self._copy(conn, scope, intent, sent)
         except NotApplied:
             # Legacy has it: what keeps it from new, a user who is to come, is the mirror's matter.
@@ -147,6 +170,7 @@ class Intents:
                 mirror_marks.mark(
                     conn, **scope.named, entity_ids=[intent.entity_id], origin="intent"
                 )
+        return True
 
     def _copy(self, conn: Conn, scope: Scope, intent: IntentRow, sent: StoreRow) -> None:
         key = intent.key_row or {}
@@ -157,7 +181,7 @@ class Intents:
         phases.begin_mirror(conn)
         apply(
             conn,
-            replace(scope.target, link=link),
+            replace(scope.target, link=link, is_exact=True),
             intent.entity_id,
             replace(sent, row=row),
             UUID(key["resource_id"]) if is_refund else None,
@@ -213,6 +237,16 @@ class Intents:
         with self._db.write() as conn:
             mirror_marks.mark(conn, **scope.named, entity_ids=[intent.entity_id], origin="intent")
         raise Refused("version_stale")
+
+
+def _buried(store: LegacyStore, intent: IntentRow) -> StoreRow:
+    """Leave a tombstone of a user who was erased (D25). VersionStale."""
+    version = intent.expected_version + 1
+    gone = {"legacy_id": intent.entity_id}
+    row = StoreRow(intent.entity_id, version, gone, str(intent.intent_id), deleted=True)
+    if not store.follow(row):
+        raise VersionStale(store.get_many([intent.entity_id]).get(intent.entity_id))
+    return row
 
 
 def _refusal(code: str) -> AppError:

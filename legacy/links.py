@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,8 @@ class Link:
     """A store, and what our side must know of it.
 
     `columns`: those that its map fills; others keep what new has. `writers`: api, or legacy: a
-    program that goes on writing. `compare` brings rows to what the store can hold (V3).
+    program that goes on writing. `compare` brings rows to what the store can hold (V3). `names`:
+    legacy ids by ours, as far as they were looked for (legacy/names.py).
     """
 
     adapter: str
@@ -30,6 +31,7 @@ class Link:
     columns: frozenset[str]
     compare: ColumnMap
     writers: str = "api"
+    names: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def follows_versions(self) -> bool:

@@ -30,12 +30,16 @@ class NotApplied(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Into which tenant's rows, from which link, and whether the ledger is on."""
+    """Into which tenant's rows, from which link, and whether the ledger is on.
+
+    `is_exact`: rows are as we decided them, and not as a coarser store gives them back (V3).
+    """
 
     tenant_id: str
     domain: str
     link: Link
     ledger: bool
+    is_exact: bool = False
 
 
 def merged(

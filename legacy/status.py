@@ -77,8 +77,7 @@ def _rows(parts: Parts, named: dict[str, str]) -> int:
 
 def _drift(parts: Parts, state: StateRow) -> dict[str, Any] | None:
     with parts.db.read() as conn:
-        runs = drift_runs.list_runs(conn, tenant_id=state.tenant_id, before_id=NEWEST, row_limit=50)
-    last = next((r for r in runs if r.domain == state.domain and r.status != "running"), None)
+        last = drift_runs.get_last(conn, tenant_id=state.tenant_id, domain=state.domain)
     if last is None:
         return None
     return {"run_id": last.run_id, "at": last.started_at, "clean": last.status == "clean"}

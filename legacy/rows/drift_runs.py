@@ -46,6 +46,7 @@ BEGIN = statement("drift_runs/begin", root=SQL)
 FINISH = statement("drift_runs/finish", root=SQL)
 LIST_RUNS = statement("drift_runs/list_runs", RunRow, root=SQL)
 GET = statement("drift_runs/get", RunRow, root=SQL)
+GET_LAST = statement("drift_runs/get_last", RunRow, root=SQL)
 LIST_BUSY = statement("drift_runs/list_busy", str | None, root=SQL)
 
 
@@ -67,6 +68,11 @@ def list_runs(conn: Conn, *, tenant_id: str, before_id: UUID, row_limit: int) ->
 def get(conn: Conn, *, tenant_id: str, run_id: UUID) -> RunRow | None:
     """Return a comparison; None: there is none such."""
     return GET.one_or_none(conn, tenant_id=tenant_id, run_id=run_id)
+
+
+def get_last(conn: Conn, *, tenant_id: str, domain: str) -> RunRow | None:
+    """Return the last comparison of a domain that ended; None: there was none."""
+    return GET_LAST.one_or_none(conn, tenant_id=tenant_id, domain=domain)
 
 
 def list_busy(

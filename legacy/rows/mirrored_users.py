@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from legacy.rows import SQL
 from persistence.statements import statement
@@ -11,7 +12,6 @@ from persistence.statements import statement
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from uuid import UUID
 
     from persistence.db import Conn
 
@@ -40,6 +40,8 @@ INSERT = statement("mirrored_users/insert", str | None, root=SQL)
 UPDATE = statement("mirrored_users/update", root=SQL)
 SET_LEGACY_ID = statement("mirrored_users/set_legacy_id", root=SQL)
 TOUCH = statement("mirrored_users/touch", root=SQL)
+KEEP_HASH = statement("mirrored_users/keep_hash", root=SQL)
+GET_OF_SESSION = statement("mirrored_users/get_of_session", UUID, root=SQL)
 LIST_PRESENT = statement("mirrored_users/list_present", str | None, root=SQL)
 
 
@@ -93,3 +95,28 @@ def list_present(conn: Conn, *, tenant_id: str, legacy_ids: Sequence[str]) -> li
 def touch(conn: Conn, *, tenant_id: str, legacy_ids: Sequence[str]) -> int:
     """Raise the version of users, so that their copies are written anew."""
     return TOUCH.count(conn, tenant_id=tenant_id, legacy_ids=list(legacy_ids))
+
+
+def keep_hash(
+    conn: Conn,
+    *,
+    tenant_id: str,
+    user_id: UUID,
+    password_hash: str,
+    legacy_hash: str,
+    raises: bool,
+) -> int:
+    """Keep the bcrypt hash of a password beside ours; 0: that password was not stored."""
+    return KEEP_HASH.count(
+        conn,
+        tenant_id=tenant_id,
+        user_id=user_id,
+        password_hash=password_hash,
+        legacy_hash=legacy_hash,
+        raises=raises,
+    )
+
+
+def get_of_session(conn: Conn, *, tenant_id: str, session_id: UUID) -> UUID | None:
+    """Return whose session it is; None: there is none."""
+    return GET_OF_SESSION.one_or_none(conn, tenant_id=tenant_id, session_id=session_id)

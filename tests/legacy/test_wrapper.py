@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import bcrypt
 import pytest
@@ -10,70 +10,13 @@ import pytest
 from legacy.canonical import uuid8
 from legacy.store import LegacyUnavailable
 from tests.legacy.conftest import payment, soon, user
-from tests.legacy.maps import shop
-from tests.world import World, new_key
+from tests.legacy.shops import PAYER
+from tests.world import new_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from legacy.parts import Parts
-
-PAYER = str(uuid8("default", "users", "1"))
-
-
-class Shop(World):
-    """The service over a legacy store in memory, with one customer."""
-
-    @property
-    def parts(self) -> Parts:
-        return cast("Parts", self.app.extensions["legacy"])
-
-    def store(self, domain: str = "payments") -> Any:
-        return self.parts.links.get("default", domain).store
-
-    def rows_of(self, domain: str = "payments") -> dict[str, Any]:
-        store = self.store(domain)
-        return dict(store.get_many(store.scan_ids(None, 100)))
-
-
-@pytest.fixture
-def shop_world(
-    database: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    owner: Callable[..., None],
-) -> Iterator[Callable[[int], Shop]]:
-    """`shop_world(phase)`: both domains in that phase; the customer is legacy's."""
-    config = tmp_path / "legacy.toml"
-    config.write_text(shop('adapter = "memory"'))
-    monkeypatch.setenv("LEGACY_CONFIG", str(config))
-    made: list[Shop] = []
-
-    def make(phase: int) -> Shop:
-        world = Shop(database, tmp_path)
-        made.append(world)
-        world.store("users").create(user("1"), "op", soon())
-        for domain in ("users", "payments"):
-            owner(f"SELECT legacy_switch('{domain}', true)")
-            owner(
-                "INSERT INTO migration_state (tenant_id, domain, phase, moved_by, adapter,"
-                " ledger_enabled) VALUES ('default', %s, %s, 'test', 'memory', true)",
-                domain,
-                phase,
-            )
-        if phase > 1:
-            owner(
-                "INSERT INTO mirror_marks (tenant_id, domain, entity_id, origin)"
-                " VALUES ('default', 'users', '1', 'test')"
-            )
-            world.parts.mirror.run_once()
-        world.user_id = PAYER
-        return world
-
-    yield make
-    for world in made:
-        world.close()
+    from tests.legacy.shops import Shop
 
 
 @pytest.mark.parametrize("phase", [1, 2, 3])
@@ -245,11 +188,6 @@ def test_a_payment_waits_here_for_a_user_who_is_not_here_yet(
 # --- Logging in ---------------------------------------------------------------------------------
 
 
-def log_in(world: Shop, password: str) -> int:
-    body = {"email": "USER1@example.org", "password": password}
-    return int(world.app.test_client().post("/v1/auth/login", json=body).status_code)
-
-
 @pytest.mark.parametrize("phase", [1, 2, 3])
 def test_people_log_in_while_legacy_decides(shop_world: Callable[[int], Shop], phase: int) -> None:
     """D15, D40: legacy's row is applied first, and nothing is rehashed."""
@@ -260,8 +198,8 @@ def test_people_log_in_while_legacy_decides(shop_world: Callable[[int], Shop], p
         hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
         row = {**before.row, "legacy_password_hash": hashed}
         store.replace(row, version, f"program{version}", soon())
-        assert log_in(world, password) == 200
-    assert log_in(world, "correct horse battery") == 401
+        assert world.log_in(password, "USER1@example.org").status_code == 200
+    assert world.log_in("correct horse battery", "USER1@example.org").status_code == 401
     assert world.rows("SELECT password_hash FROM users WHERE legacy_id = '1'") == [(None,)]
 
 
@@ -272,9 +210,9 @@ def test_a_better_hash_is_stored_once_new_decides(shop_world: Callable[[int], Sh
     store = world.store("users")
     (before,) = store.get_many(["1"]).values()
     store.replace({**before.row, "legacy_password_hash": hashed}, 1, "program", soon())
-    assert log_in(world, "correct horse battery") == 200
+    assert world.log_in("correct horse battery", "USER1@example.org").status_code == 200
     world.rows("UPDATE migration_state SET phase = 4 RETURNING 1")
-    assert log_in(world, "correct horse battery") == 200
+    assert world.log_in("correct horse battery", "USER1@example.org").status_code == 200
     (kept,) = world.rows(
         "SELECT password_algo, legacy_password_hash FROM users WHERE legacy_id = '1'"
     )
@@ -282,4 +220,4 @@ def test_a_better_hash_is_stored_once_new_decides(shop_world: Callable[[int], Sh
     world.parts.mirror.run_once()
     assert store.get_many(["1"])["1"].row["legacy_password_hash"] == hashed
     world.rows("UPDATE migration_state SET phase = 3 RETURNING 1")
-    assert log_in(world, "correct horse battery") == 200
+    assert world.log_in("correct horse battery", "USER1@example.org").status_code == 200

@@ -1,0 +1,126 @@
+"""Readiness while a move is under way: a process that cannot obey the phase gets no requests (D3).
+
+So a wrong roll-out stops at its first process, and cannot split the fleet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from errors import AppError
+from legacy import metrics
+from legacy.links import NEW_ONLY
+from legacy.rows import drift_runs, phases
+from observability import begin, current
+from services.health import DATABASE_ANSWERS_MS, FAIL, PASS, SHARED_S, Health, Readiness
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from legacy.rows.phases import StateRow
+    from persistence.db import Conn, Database
+
+CHECK = "legacy"
+
+
+class MoveHealth:
+    """Health, with a check of its own as soon as anything was attached."""
+
+    def __init__(
+        self,
+        inner: Health,
+        probe: Database,
+        flags: Mapping[str, bool],
+        *,
+        is_configured: bool,
+        ledger: bool,
+    ) -> None:
+        """`flags`: FEATURE_DUAL_WRITE_* by domain; `is_configured`: LEGACY_CONFIG is set."""
+        self._inner = inner
+        self._probe = probe
+        self._flags = flags
+        self._is_configured = is_configured
+        self._ledger = ledger
+        self._lock = Lock()
+        self._seen: list[StateRow] = []
+        self._seen_until = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is not wrapped."""
+        return getattr(self._inner, name)
+
+    def readyz(self) -> Readiness:
+        """As Health.readyz."""
+        ready = self._inner.readyz()
+        if FAIL in {ready.checks["database"], ready.checks["schema"]}:
+            return ready  # Nobody can say.
+        states = self._states()
+        if not states:
+            return ready
+        reason = next(filter(None, map(self._reason, states)), None)
+        return Readiness(
+            checks={**ready.checks, CHECK: PASS if reason is None else FAIL},
+            reasons={**ready.reasons, **({CHECK: reason} if reason else {})},
+        )
+
+    def healthz(self) -> dict[str, Any]:
+        """As Health.healthz; what the move tells of itself is measured with it."""
+        ready = self.readyz()
+        self._measure()
+        told = {"status": ready.status, "checks": ready.checks, "reasons": ready.reasons}
+        return {**self._inner.healthz(), **told}
+
+    def _reason(self, state: StateRow) -> str | None:
+        if state.phase < NEW_ONLY and not self._is_configured:
+            return "legacy_config_missing"  # D4.
+        if 1 < state.phase < NEW_ONLY and not self._flags[state.domain]:
+            return "legacy_flag_conflict"  # D3.
+        if state.ledger_enabled not in {None, self._ledger}:
+            return "legacy_ledger_conflict"  # D4.
+        return None
+
+    def _states(self) -> list[StateRow]:
+        """Return what is on its way, looked up once a second at most."""
+        with self._lock:
+            if monotonic() >= self._seen_until:
+                self._seen = self._asked()
+                self._seen_until = monotonic() + SHARED_S
+            return self._seen
+
+    def _asked(self) -> list[StateRow]:
+        before = current()
+        begin(replace(before, deadline=monotonic() + DATABASE_ANSWERS_MS / 1000))
+        try:
+            with self._probe.read() as conn:
+                return phases.list_attached(conn)
+        except AppError:
+            return self._seen
+        finally:
+            begin(before)
+
+    # --- Metrics --------------------------------------------------------------------------------
+
+    def _measure(self) -> None:
+        for state in self._states():
+            try:
+                with self._probe.read() as conn:
+                    _measure(conn, state)
+            except AppError:
+                return  # Old numbers stay until somebody can say.
+
+
+def _measure(conn: Conn, state: StateRow) -> None:
+    named = {"tenant_id": state.tenant_id, "domain": state.domain}
+    labels = state.tenant_id, state.domain
+    facts = phases.facts(conn, **named)
+    metrics.phase.labels(*labels).set(state.phase)
+    metrics.mirror_backlog.labels(*labels).set(facts.backlog)
+    metrics.mirror_lag_seconds.labels(*labels).set(facts.lag_s)
+    metrics.intents_pending.labels(*labels).set(facts.intents)
+    metrics.rejects.labels(*labels).set(facts.rejects)
+    last = drift_runs.get_last(conn, **named)
+    for kind in ("missing_in_new", "missing_in_legacy", "different"):
+        metrics.drift_rows.labels(*labels, kind).set(getattr(last, kind) if last else 0)
