@@ -66,7 +66,7 @@ class Shadow:
         *,
         percent: int,
         grace_ms: int,
-        budget_ms: int = BUDGET_MS,
+        budget_ms: int | None = None,
         is_threaded: bool = True,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -74,7 +74,7 @@ class Shadow:
         self._truth = truth
         self._percent = percent
         self._grace_s = grace_ms / 1000
-        self._budget_s = budget_ms / 1000
+        self._budget_s = (BUDGET_MS if budget_ms is None else budget_ms) / 1000
         self._is_threaded = is_threaded
         self._chance = chance
         self._queue: queue.Queue[Key] = queue.Queue(QUEUE_MAX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import bcrypt
@@ -63,6 +64,13 @@ class Shop(World):
         token = tokens.write(OneTimeToken(key_id, "default", user_id, purpose, nonce))
         return self.app.test_client().post(path, json={"token": token, **body})
 
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        end = time.monotonic() + 60
+        while not holds():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
     def in_phase(self, phase: int) -> None:
         """Put both domains into a phase, past its gates."""
         self.rows("UPDATE migration_state SET phase = %s RETURNING 1", phase)
@@ -91,11 +99,11 @@ def shop_world(
     config = tmp_path / "legacy.toml"
     config.write_text(shop('adapter = "memory"'))
     monkeypatch.setenv("LEGACY_CONFIG", str(config))
-    monkeypatch.setenv("LEGACY_SHADOW_PERCENT", "0")
     monkeypatch.setenv("LEGACY_GRACE_MS", "0")
     made: list[Shop] = []
 
-    def make(phase: int, **settings: str) -> Shop:
+    def make(phase: int, shadow: int = 0, **settings: str) -> Shop:
+        monkeypatch.setenv("LEGACY_SHADOW_PERCENT", str(shadow))
         world = Shop(database, tmp_path, **settings)
         made.append(world)
         # Before the gate: operators live here, whatever legacy has.

@@ -3,7 +3,7 @@
 --   The ledger's flag is kept on leaving phase 1 (D4). Going back to 3 lifts the fence (D31).
 -- params: tenant_id text, domain text, from_phase smallint, to_phase smallint, moved_by text,
 --   reason text, gates jsonb, waived text[], hold_ms bigint, ledger boolean, move_id uuid, audit_id uuid
--- kind: write | returns: 0..1 | locks: migration_state row
+-- kind: write | returns: 0..1 | locks: migration_state row, then shadow_counts row
 WITH moved AS (
     UPDATE migration_state AS s
     SET
@@ -30,6 +30,14 @@ recorded AS (
         :'moved_by'::text, :'reason'::text, :'gates'::jsonb, :'waived'::text[],
         :'hold_ms'::bigint
     FROM moved AS m
+),
+
+-- What shadow reads found before this step says nothing of the phase that begins.
+counted AS (
+    UPDATE shadow_counts AS c
+    SET compared = 0, matched = 0, mismatched = 0, ignored = 0, failed = 0, dropped = 0
+    FROM moved AS m
+    WHERE c.tenant_id = m.tenant_id AND c.domain = m.domain AND c.day >= current_date
 ),
 
 audited AS (
