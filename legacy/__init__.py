@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from config import ConfigError, Fault
 from legacy import refusals
+from legacy.blueprint import routes
 from legacy.commands import legacy_group
 from legacy.commands_comparing import verify_drift
 from legacy.jobs import with_jobs
@@ -43,6 +44,7 @@ def install(app: Flask) -> None:
     if configured:
         parts = app.extensions["legacy"] = make(held.config, held.db, settings)
         held = wrapped(held, parts)
+        app.register_blueprint(routes)
         job_catalogue.EXTENSIONS["legacy"] = partial(with_jobs, held.config, settings)
     health = ready(held, is_configured=configured)
     app.extensions["strongroom"] = replace(held, health=cast("Any", health))

@@ -33,6 +33,7 @@ def apply_payment(
     found: StoreRow | None,
     refund_id: UUID | None,
 ) -> bool:
+    """As `apply`, of a payment."""
     if found is None or found.deleted:
         raise NotApplied("payment_vanished")  # D25: a payment is never deleted.
     given = found.row

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def apply_user(conn: Conn, target: Target, legacy_id: str, found: StoreRow | None) -> bool:
+    """As `apply`, of a user."""
     given = None if found is None or found.deleted else found.row
     our_id = UUID(given["id"]) if given else our_uuid(legacy_id)
     had = mirrored_users.lock(conn, tenant_id=target.tenant_id, legacy_id=legacy_id, user_id=our_id)

@@ -68,6 +68,7 @@ def version_of(target: Target, found: StoreRow | None, had: Any, row: dict[str, 
 
 
 def as_json(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as statements take it, without its version."""
     return {name: _text(value) for name, value in row.items() if name != "version"}
 
 

@@ -12,7 +12,7 @@ from legacy.store import LegacyError
 
 if TYPE_CHECKING:
     from legacy.parts import Parts
-    from legacy.rows.phases import FactsRow, StateRow
+    from legacy.rows.phases import FactsRow, MoveRow, StateRow
 
 NEWEST = UUID(int=2**128 - 1)  # No UUIDv7 is larger.
 
@@ -88,7 +88,7 @@ def _next(parts: Parts, state: StateRow) -> dict[str, Any] | None:
     to = state.phase + 1
     try:
         gates = parts.phases.judged(ask, (state.phase, to))
-    except NoLink:
+    except (LegacyError, NoLink):
         return None
     return {"to": to, "gates": [gate.as_json() for gate in gates]}
 
@@ -103,3 +103,19 @@ def moves(parts: Parts, tenant_id: str, domain: str, limit: int = 100) -> list[A
             before_id=NEWEST,
             row_limit=limit,
         )
+
+
+def move_json(row: MoveRow) -> dict[str, Any]:
+    """Return a step as the API shows it, and keeps it under a key."""
+    return {
+        "id": str(row.id),
+        "domain": row.domain,
+        "from": row.from_phase,
+        "to": row.to_phase,
+        "at": row.at.isoformat(),
+        "by": row.moved_by,
+        "reason": row.reason,
+        "gates": row.gates,
+        "waived": row.waived,
+        "hold_ms": row.hold_ms,
+    }

@@ -56,10 +56,12 @@ class Change:
 
     @property
     def tenant_id(self) -> str:
+        """Whose user it is."""
         return str(self.named["tenant_id"])
 
     @property
     def user_id(self) -> UUID:
+        """Which user it is about."""
         user_id: UUID = self.named["user_id"]
         return user_id
 

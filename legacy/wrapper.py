@@ -108,6 +108,7 @@ class Moving:
         command: Command,
         rehearse: Callable[[], tuple[Answer, Write]],
     ) -> Answer:
+        self._held.rate_limits.charge(command.claim.quota)
         found = self._stored(command.claim)
         if found is not None:
             return found

@@ -42,11 +42,24 @@ class RunRow:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRow:
+    """A row that differed: missing_in_new, missing_in_legacy or different, and in which columns."""
+
+    entity_id: str
+    kind: str
+    columns: list[str]
+    truth_version: int | None
+    follower_version: int | None
+    repaired_at: datetime | None
+
+
 BEGIN = statement("drift_runs/begin", root=SQL)
 FINISH = statement("drift_runs/finish", root=SQL)
 LIST_RUNS = statement("drift_runs/list_runs", RunRow, root=SQL)
 GET = statement("drift_runs/get", RunRow, root=SQL)
 GET_LAST = statement("drift_runs/get_last", RunRow, root=SQL)
+LIST_ITEMS = statement("drift_runs/list_items", ItemRow, root=SQL)
 LIST_BUSY = statement("drift_runs/list_busy", str | None, root=SQL)
 
 
@@ -73,6 +86,15 @@ def get(conn: Conn, *, tenant_id: str, run_id: UUID) -> RunRow | None:
 def get_last(conn: Conn, *, tenant_id: str, domain: str) -> RunRow | None:
     """Return the last comparison of a domain that ended; None: there was none."""
     return GET_LAST.one_or_none(conn, tenant_id=tenant_id, domain=domain)
+
+
+def list_items(
+    conn: Conn, *, tenant_id: str, run_id: UUID, after_id: str, row_limit: int
+) -> list[ItemRow]:
+    """Rows that a comparison found, by legacy id."""
+    return LIST_ITEMS.all(
+        conn, tenant_id=tenant_id, run_id=run_id, after_id=after_id, row_limit=row_limit
+    )
 
 
 def list_busy(

@@ -6,6 +6,8 @@ SELECT k.tenant_id, k.scope, k.key, k.operation, k.resource_type, k.resource_id
 FROM idempotency_keys AS k
 WHERE
     k.kind = 'completed'
+    -- What operators command is no payment: it keeps its answer only.
+    AND k.operation NOT LIKE 'POST /v1/ops/%'
     AND NOT CASE k.resource_type
         WHEN 'payment' THEN EXISTS (
             SELECT FROM payments AS p WHERE p.tenant_id = k.tenant_id AND p.id = k.resource_id

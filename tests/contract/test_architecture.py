@@ -164,6 +164,7 @@ PASSING = {
         f"legacy/contract{part}.py": Row(may=_OF_THE_MOVE, owns="pytest")
         for part in ("", "_capture", "_following", "_reading", "_rows", "_writing")
     },
+    "legacy/bodies.py": Row(may="legacy blueprints", owns="pydantic"),
     "legacy/metrics.py": Row(owns="prometheus_client"),
     # The schema of a release is one of its gates.
     "legacy/parts.py": Row(may=_OF_THE_MOVE, types="config"),

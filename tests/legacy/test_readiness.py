@@ -67,6 +67,8 @@ def test_a_process_without_the_map_is_not_ready_and_writes_nothing(
         body = {"amount_minor": 900, "currency": "EUR", "user_id": world.user_id}
         refused = world.post("/v1/payments", body)
         assert (refused.status_code, refused.json["code"]) == (503, "legacy_config_missing")
+        # MF3: its routes come with the map, and nobody has to take them away.
+        assert world.get("/v1/ops/migration").status_code == 404
     finally:
         world.close()
 
