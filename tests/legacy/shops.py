@@ -129,4 +129,5 @@ def shop_world(
 
     yield make
     for world in made:
+        world.parts.links.close()
         world.close()
