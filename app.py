@@ -57,6 +57,7 @@ from services.rate_limits import POLICIES, RateLimits
 from services.refresh_tokens import RefreshTokens
 from services.refunds import Refunds
 from services.server_fit import boot_faults
+from services.session_copies import SessionCopies
 from services.sessions import Sessions, SessionSettings
 from services.settings import Settings
 from services.sign_in import SignIn
@@ -121,7 +122,7 @@ def _services(config: Config) -> Services:
     payment_queries = PaymentQueries(db, cursors, config.list_scan_rows)
     api_keys = ApiKeys(db)
     signing_keys = signing_keys_of(config, db)
-    access_tokens = _access_tokens(config, db, signing_keys)
+    access_tokens = _access_tokens(config, db, kv, signing_keys)
     commands = _payment_commands(config, db, idempotency)
     payments = Payments(commands)
     people = _people(config, db, kv, cursors, access_tokens)
@@ -275,7 +276,9 @@ def _idempotency(config: Config, db: Database, kv: Kv, limits: RateLimits) -> Id
     return Idempotency(db, kv, limits, settings, secret)
 
 
-def _access_tokens(config: Config, db: Database, keys: SigningKeys) -> AccessTokens:
+def _access_tokens(config: Config, db: Database, kv: Kv, keys: SigningKeys) -> AccessTokens:
+    secret = next(iter(config.subkeys("session-cache").values()))
+    copies = SessionCopies(kv, secret, config.session_cache_s)
     settings = AccessTokenSettings(
         issuer=config.public_url,
         default_tenant=config.default_tenant,
@@ -283,7 +286,7 @@ def _access_tokens(config: Config, db: Database, keys: SigningKeys) -> AccessTok
         ttl_s=config.access_token_ttl_s,
         fresh_s=config.fresh_auth_s,
     )
-    return AccessTokens(db, keys, settings)
+    return AccessTokens(db, keys, copies, settings)
 
 
 def _throttle(config: Config, db: Database, kv: Kv) -> Throttle:

@@ -339,6 +339,9 @@ class Config(BaseSettings):
     jwks_max_age_s: Number = _number(
         300, 0, 86_400, "How long others keep our key set: a new key signs so much later."
     )
+    session_cache_s: Number = _number(
+        0, 0, 30, "How long GET may trust a session's copy in Redis; 0: never."
+    )
     fresh_auth_s: Number = _number(
         300, 1, 86_400, "How long a password counts as just given, for what operators change."
     )

@@ -14,16 +14,14 @@ from uuid import UUID
 from flask import Response, request
 from uuid_utils import uuid7
 
-from blueprints import reading
+from blueprints import admission, reading
 from blueprints.exchange import exchange
 from blueprints.fields import ID_PATTERN, Answer, Empty, Model
 from blueprints.hooks import heavy_slots, services
-from blueprints.policy import admit
 from errors import (
     AppError,
     BatchTooLarge,
     BodyTooLarge,
-    FeatureDisabled,
     IdempotencyKeyRequired,
     NotFound,
     ValidationFailed,
@@ -41,10 +39,7 @@ if TYPE_CHECKING:
     from errors import Fault
     from services import Services
     from services.actors import Actor
-    from services.rate_limits import Quota
 
-INTERNAL_ERROR = 500
-READ_METHODS = frozenset({"GET", "HEAD"})
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 ID = re.compile(ID_PATTERN)
 
@@ -173,17 +168,17 @@ def _handler(op: Operation) -> Callable[..., Response]:
         environ, held, now = request.environ, services(), exchange()
         now.route = request.url_rule.rule  # type: ignore[union-attr]
         now.use_case = None if op.cost == "free" else request.endpoint
-        now.quota = FREE if op.cost == "free" else _of_address(held, environ)
+        now.quota = admission.of_address(op, held, environ)
         try:
             return serve(environ, held, now, path)
         except AppError as error:
-            _charge_refused(held, now, error)
+            admission.charge_refused(held, now, error)
             raise
 
     def serve(
         environ: WSGIEnvironment, held: Services, now: Exchange, path: dict[str, Any]
     ) -> Response:
-        call = Call(_admit(op, held, environ, now))
+        call = Call(admission.enter(op, held, environ, now))
         if not op.by_id:
             _settle_key(held, environ, now, is_keyed=op.keyed)
         if op.versioned and "HTTP_IF_MATCH" in environ:
@@ -200,19 +195,10 @@ def _handler(op: Operation) -> Callable[..., Response]:
         if is_keyed:
             call.claim = _claim(call, now, environ, (given, call.document))
         else:
-            _charge(held, now)
+            admission.charge(held, now)
         return _heavy(op, call, path) if op.cost == "heavy" else op.view(call, **path)
 
     return handle
-
-
-def _charge_refused(held: Services, now: Exchange, error: AppError) -> None:
-    """Count a refused request too, once; not what is our own fault.
-
-    While the database is away nobody can prove who it is: all would be charged to their address.
-    """
-    if error.status < INTERNAL_ERROR:
-        _charge(held, now)
 
 
 def _heavy(op: Operation, call: Call, path: dict[str, Any]) -> Response:
@@ -239,36 +225,6 @@ def _no_body(model: type[Model]) -> bytes:
     """Return what the absence of a body means: `{}` where the model needs nothing."""
     needs = any(each.is_required() for each in model.model_fields.values())
     return b"" if needs else b"{}"
-
-
-def _admit(op: Operation, held: Services, environ: WSGIEnvironment, now: Exchange) -> Actor:
-    address = environ.get("REMOTE_ADDR", "")
-    actor = admit(
-        op.policy,
-        environ.get("HTTP_AUTHORIZATION"),
-        environ.get("HTTP_STRONGROOM_TENANT"),
-        address,
-        held.credentials,
-    )
-    if actor is not None:
-        now.tenant_id, now.actor = actor.tenant_id, actor.subject
-        if actor.key_id is not None:
-            now.after.append(lambda: held.credentials.touch(actor, address))
-        if op.cost != "free":
-            writes = environ["REQUEST_METHOD"] not in READ_METHODS
-            now.quota = held.rate_limits.of_actor(actor, writes=writes, heavy=op.cost == "heavy")
-    if op.switch and not getattr(held.config, op.switch):
-        raise FeatureDisabled
-    return actor  # type: ignore[return-value]
-
-
-def _of_address(held: Services, environ: WSGIEnvironment) -> Quota:
-    return held.rate_limits.of_address(environ.get("REMOTE_ADDR", ""))
-
-
-def _charge(held: Services, now: Exchange) -> None:
-    """Count the request against who sent it, if that has not been done. Raises RateLimited."""
-    held.rate_limits.charge(now.quota or FREE)
 
 
 def _settle_key(held: Services, environ: WSGIEnvironment, now: Exchange, *, is_keyed: bool) -> None:

@@ -15,6 +15,7 @@ from services.actors import MOVES_MONEY, SCOPES
 if TYPE_CHECKING:
     from services.actors import Actor
     from services.credentials import Credentials
+    from services.session_copies import Trip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,20 @@ def admit(
     tenant: str | None,
     address: str,
     credentials: Credentials,
+    trip: Trip | None = None,
 ) -> Actor | None:
     """Return the actor, None on a public route, or raise what the client gets: 401 or 403.
 
-    `authorization` and `tenant` are the headers Authorization and Strongroom-Tenant. No policy
-    is a route that nobody may use: the application does not start with one, this is the last gate.
+    `authorization` and `tenant` are the headers Authorization and Strongroom-Tenant. `trip`: a
+    copy of the session is good enough. No policy is a route that nobody may use: the application
+    does not start with one, this is the last gate.
     """
     if policy is None:
         raise ScopeMissing("This route is closed to everybody.", required_scope=None)
     if policy.kind == "public":
         return None
-    actor = credentials.authenticate(_bearer(authorization), address)
+    trusts_copies = trip if policy.kind != "fresh" else None
+    actor = credentials.authenticate(_bearer(authorization), address, trusts_copies)
     if tenant is not None and tenant != actor.tenant_id:
         raise TenantMismatch
     if policy.kind == "users" and actor.session_id is None:

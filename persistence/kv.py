@@ -134,7 +134,11 @@ class Kv:
 
     def get(self, key: str) -> bytes | None:
         """Return the value, or None."""
-        return self._one("get", (b"GET", self._head + key))
+        return self._one("get", self.get_command(key))
+
+    def get_command(self, key: str) -> Command:
+        """Return what `get` sends, for a trip with others."""
+        return (b"GET", self._head + key)
 
     def put(self, key: str, value: bytes, ttl_s: int) -> None:
         """Store the value over what is there. One over 16 KiB, or dead already, is not kept."""
@@ -155,7 +159,11 @@ class Kv:
 
     def give_back(self, key: str) -> None:
         """Take one counted call back; a window that has passed stays passed."""
-        self._one("give_back", (b"EVAL", GIVE_BACK, 1, self._head + key))
+        self._one("give_back", self.give_back_command(key))
+
+    def give_back_command(self, key: str) -> Command:
+        """Return what `give_back` sends, for a trip with others."""
+        return (b"EVAL", GIVE_BACK, 1, self._head + key)
 
     def script_command(self, digest: bytes, keys: tuple[str, ...], *arguments: int) -> Command:
         """Return a call of a script that `script` has made known."""

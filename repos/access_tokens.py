@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from persistence.statements import statement
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from persistence.db import Conn
@@ -15,14 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRow:
-    """What a request needs of tenant, key, session and user; `role` None: no such session."""
+    """What a request needs of tenant, key, session and user; `role` None: no such session.
+
+    `checked_at`: when that was so, by the database's clock.
+    """
 
     tenant_active: bool
     key_live: bool
     session_live: bool
     is_fresh: bool
     role: str | None
-    now_s: int
+    checked_at: datetime
 
 
 AUTHENTICATE = statement("access_tokens/authenticate", TokenRow)

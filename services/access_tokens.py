@@ -1,14 +1,16 @@
 """Access tokens: what a session gets, and what one is worth when it comes back (A39 to A41).
 
-A token proves by its signature that we issued it, and nothing more: who it is for, and what that
-one may do, is read from the primary with each request.
+A token proves by its signature that we issued it, and nothing more: what its session is worth is
+read from the primary with each request, or where the settings allow it, from a copy of that.
 """
 
 from __future__ import annotations
 
 import random
 import re
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -18,6 +20,7 @@ from errors import AccessTokenExpired, AccessTokenInvalid, SessionRevoked, Tenan
 from repos import access_tokens
 from services import jws
 from services.actors import SCOPES_OF_ROLE, Actor
+from services.session_copies import Named
 from services.signing_keys import LEEWAY_S
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from persistence.db import Database
+    from repos.access_tokens import TokenRow
+    from services.session_copies import SessionCopies, Trip
     from services.signing_keys import SigningKeys
 
 CHARACTERS_MAX = 4096
@@ -79,6 +84,15 @@ class _Claims:
     nbf: int
     exp: int
 
+    @property
+    def subject(self) -> str:
+        return f"user:{self.user_id}"
+
+    @property
+    def named(self) -> Named:
+        """What a copy of it is kept under: another key's token is another copy (A45)."""
+        return Named(self.tenant_id, self.subject, f"{self.session_id}:{self.kid}")
+
 
 class AccessTokens:
     """Issues and verifies. The database's clock decides."""
@@ -87,6 +101,7 @@ class AccessTokens:
         self,
         db: Database,
         keys: SigningKeys,
+        copies: SessionCopies,
         settings: AccessTokenSettings,
         new_id: Callable[[], UUID] = uuid7,
         spread: Callable[[], float] = random.random,
@@ -94,6 +109,7 @@ class AccessTokens:
         """`spread` gives 0 to 1: how much of the 5 % a token's life is shorter."""
         self._db = db
         self._keys = keys
+        self._copies = copies
         self._settings = settings
         self._new_id = new_id
         self._spread = spread
@@ -126,16 +142,26 @@ class AccessTokens:
         header = {"alg": signer.alg, "kid": signer.kid, "typ": TYPE}
         return Issued(text=jws.sign(header, claims, signer.private_key), expires_in_s=life_s)
 
-    def authenticate(self, text: str) -> Actor:
-        """Prove the signature, then, by one read of the primary, that the session is live.
+    def authenticate(self, text: str, trip: Trip | None = None) -> Actor:
+        """Prove the signature, then that the session is live: by one read of the primary.
 
+        `trip`: this is a read, for which a copy in Redis is good enough, if there is one (A42).
         AccessTokenInvalid, AccessTokenExpired, SessionRevoked (the session has ended, however),
-        TenantSuspended.
+        TenantSuspended; what `trip` raises.
         """
         try:
             claims = self._proved(text)
         except jws.JwsInvalid as error:
             raise AccessTokenInvalid from error
+        copy = self._copies.find(claims.named, trip) if trip else None
+        row = copy or self._looked_up(claims)
+        actor = _actor(claims, row)
+        if trip and copy is None and row is not None:
+            trip.after_answer(partial(self._copies.keep, claims.named, row))
+        return actor
+
+    def _looked_up(self, claims: _Claims) -> TokenRow | None:
+        asked_at_s = time.monotonic()
         with self._db.read() as conn:
             row = access_tokens.authenticate(
                 conn,
@@ -145,24 +171,9 @@ class AccessTokens:
                 kid=claims.kid,
                 fresh_s=self._settings.fresh_s,
             )
-        if row is None or not row.key_live or row.now_s < claims.nbf - LEEWAY_S:
-            raise AccessTokenInvalid
-        if row.now_s >= claims.exp + LEEWAY_S:
-            raise AccessTokenExpired
-        if not row.session_live or row.role is None:
-            raise SessionRevoked
-        if not row.tenant_active:
-            raise TenantSuspended
-        return Actor(
-            claims.tenant_id,
-            f"user:{claims.user_id}",
-            SCOPES_OF_ROLE[row.role],
-            owner_id=claims.user_id if row.role == "user" else None,
-            user_id=claims.user_id,
-            session_id=claims.session_id,
-            role=row.role,
-            is_fresh=row.is_fresh,
-        )
+        if row is not None:
+            self._copies.learn_the_time(asked_at_s, row.checked_at)
+        return row
 
     def _proved(self, text: str) -> _Claims:
         """Return the claims of a token that we signed. Raises JwsInvalid."""
@@ -202,6 +213,31 @@ class AccessTokens:
             nbf=max(iat, nbf),
             exp=exp,
         )
+
+
+def _actor(claims: _Claims, row: TokenRow | None) -> Actor:
+    """Return who asks, by what the session is. Raises what `authenticate` raises."""
+    if row is None or not row.key_live:
+        raise AccessTokenInvalid
+    now_s = row.checked_at.timestamp()
+    if now_s < claims.nbf - LEEWAY_S:
+        raise AccessTokenInvalid
+    if now_s >= claims.exp + LEEWAY_S:
+        raise AccessTokenExpired
+    if not row.session_live or row.role is None:
+        raise SessionRevoked
+    if not row.tenant_active:
+        raise TenantSuspended
+    return Actor(
+        claims.tenant_id,
+        claims.subject,
+        SCOPES_OF_ROLE[row.role],
+        owner_id=claims.user_id if row.role == "user" else None,
+        user_id=claims.user_id,
+        session_id=claims.session_id,
+        role=row.role,
+        is_fresh=row.is_fresh,
+    )
 
 
 def _text(members: dict[str, Any], name: str) -> str:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from services.access_tokens import AccessTokens
     from services.actors import Actor
     from services.api_keys import ApiKeys
+    from services.session_copies import Trip
 
 API_KEY = "srk_"
 
 
 class Credentials:
-    """Proves credentials, each by one read of the primary; and notes what they were refused."""
+    """Proves credentials, and notes what they were refused."""
 
     def __init__(
         self,
@@ -37,11 +38,14 @@ class Credentials:
         self._access_tokens = access_tokens
         self._new_id = new_id
 
-    def authenticate(self, bearer: str, address: str) -> Actor:
-        """Return who it is. Raises what `ApiKeys` and `AccessTokens` raise of it: 401 or 403."""
+    def authenticate(self, bearer: str, address: str, trip: Trip | None = None) -> Actor:
+        """Return who it is, by one read of the primary, or `trip`: of a session's copy (A42).
+
+        Raises what `ApiKeys` and `AccessTokens` raise of it: 401 or 403; what `trip` raises.
+        """
         if bearer.startswith(API_KEY):
             return self._api_keys.authenticate(bearer, address)
-        return self._access_tokens.authenticate(bearer)
+        return self._access_tokens.authenticate(bearer, trip)
 
     def touch(self, actor: Actor, address: str) -> None:
         """Note that a key was used; for after the answer, never fails."""

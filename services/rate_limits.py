@@ -7,6 +7,7 @@ limits of log-ins are not here: those cannot be switched off.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from dataclasses import dataclass
@@ -49,13 +50,15 @@ class Standing:
 class Quota:
     """What one request is charged to: a subject's counters, and once charged, how they stand.
 
-    `policies` is empty where nothing is limited; `standing` is then None for ever.
+    `policies` is empty where nothing is limited; `standing` is then None for ever. `in_memory`: a
+    trip has failed, so there it is counted.
     """
 
     tenant_id: str
     subject: str
     policies: tuple[str, ...]
     is_charged: bool = False
+    in_memory: bool = False
     standing: Standing | None = None
 
     @property
@@ -107,11 +110,42 @@ class RateLimits:
 
         Before and after a rotation a key has the same counters: its subject names its principal.
         """
-        if not self._enabled:
-            return FREE
         kind = "key_" if actor.key_id is not None else ""
         policy = kind + ("write" if writes else "read")
-        return Quota(actor.tenant_id, actor.subject, (policy, "heavy") if heavy else (policy,))
+        return self._of(actor.tenant_id, actor.subject, policy, heavy=heavy)
+
+    def of_reader(self, tenant_id: str, subject: str, *, heavy: bool = False) -> Quota:
+        """Return the quota of a user who reads."""
+        return self._of(tenant_id, subject, "read", heavy=heavy)
+
+    def _of(self, tenant_id: str, subject: str, policy: str, *, heavy: bool) -> Quota:
+        if not self._enabled:
+            return FREE
+        return Quota(tenant_id, subject, (policy, "heavy") if heavy else (policy,))
+
+    def ask(self, quota: Quota, key: str) -> object:
+        """Charge the request and return what is at `key`, in one trip: before who asks is proved.
+
+        If it is not proved then, the charge is to be given back. Raises RateLimited, and KvDown:
+        nothing is charged yet, and `charge` will do it in memory.
+        """
+        if quota.is_charged:
+            return self._kv.get(key)
+        try:
+            (found,) = self._charge_redis(quota, "session", (self._kv.get_command(key),))
+        except KvDown:
+            quota.in_memory = True
+            raise
+        return found
+
+    def give_back(self, quota: Quota) -> None:
+        """Take back what `ask` has charged to somebody who turned out to be another."""
+        if not quota.is_charged or not quota.policies:
+            return
+        pairs = zip(quota.policies, self._items(quota), strict=True)
+        keys = [_counter(quota, policy, item) for policy, item in pairs]
+        with contextlib.suppress(KvDown):  # It ends with its window.
+            self._kv.run("give_back", tuple(self._kv.give_back_command(key) for key in keys))
 
     def charge(self, quota: Quota, *more: Command) -> list[Any]:
         """Count the request, once; return the replies to `more`, which go along in one trip.
@@ -121,30 +155,30 @@ class RateLimits:
         """
         if quota.is_charged:
             return self._kv.run("claim", more) if more else []
-        quota.is_charged = True
-        items = [self._item(quota.tenant_id, policy) for policy in quota.policies]
+        if quota.in_memory and not more:
+            self._charge_memory(quota)
+            return []
         try:
-            return self._charge_redis(quota, items, more)
+            return self._charge_redis(quota, "claim" if more else "limit", more)
         except KvDown:
-            self._charge_memory(quota, items)
+            self._charge_memory(quota)
             if more:
                 raise
             return []
 
     # --- In Redis -------------------------------------------------------------------------------
 
-    def _charge_redis(
-        self, quota: Quota, items: list[RateLimitItem], more: tuple[Command, ...]
-    ) -> list[Any]:
+    def _charge_redis(self, quota: Quota, use: str, more: tuple[Command, ...]) -> list[Any]:
         commands: list[Command] = []
         take, look = _lua()
+        items = self._items(quota)
         for policy, item in zip(quota.policies, items, strict=True):
             window_s = item.get_expiry()
-            now = f"rl:{{{quota.tenant_id}/{quota.subject}}}:{policy}:{window_s}"
+            now = _counter(quota, policy, item)
             keys = (f"{now}/-1", now)
             commands.append(self._kv.script_command(take, keys, item.amount, window_s, 1))
             commands.append(self._kv.script_command(look, keys, window_s))
-        replies = self._kv.run("claim" if more else "limit", (*commands, *more))
+        replies = self._kv.run(use, (*commands, *more))
         counted = replies[: len(commands)]
         if any(isinstance(reply, Exception) for reply in counted):
             raise KvDown("rubbish")  # Somebody else writes here: memory counts instead.
@@ -163,9 +197,12 @@ class RateLimits:
 
         return SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    def _charge_memory(self, quota: Quota, items: list[RateLimitItem]) -> None:
+    def _charge_memory(self, quota: Quota) -> None:
         """Each process has its share, rounded up: never open, and nearly as many pass as before."""
-        shares = [type(i)(math.ceil(i.amount / self._processes), i.multiples) for i in items]
+        shares = [
+            type(item)(math.ceil(item.amount / self._processes), item.multiples)
+            for item in self._items(quota)
+        ]
         names = [(quota.tenant_id, quota.subject, policy) for policy in quota.policies]
         pairs = list(zip(shares, names, strict=True))
         taken = [self._memory.hit(share, *name) for share, name in pairs]
@@ -187,6 +224,7 @@ class RateLimits:
         store: str,
     ) -> None:
         """Note how the counters stand, the tightest for the answer. Raises RateLimited."""
+        quota.is_charged = True
         standings = [
             _standing(policy, item, window)
             for policy, item, window in zip(quota.policies, items, windows, strict=True)
@@ -203,9 +241,15 @@ class RateLimits:
         if wait_s:
             raise RateLimited(headers={"Retry-After": str(wait_s)})
 
-    def _item(self, tenant_id: str, policy: str) -> RateLimitItem:
-        text = self._of_tenant(tenant_id, f"rate_limit_{policy}") or self._limits[policy]
-        return _parsed(text)
+    def _items(self, quota: Quota) -> list[RateLimitItem]:
+        names = [(policy, f"rate_limit_{policy}") for policy in quota.policies]
+        own = self._of_tenant
+        return [_parsed(own(quota.tenant_id, n) or self._limits[policy]) for policy, n in names]
+
+
+def _counter(quota: Quota, policy: str, item: RateLimitItem) -> str:
+    """Return the key of the window that runs."""
+    return f"rl:{{{quota.tenant_id}/{quota.subject}}}:{policy}:{item.get_expiry()}"
 
 
 def _standing(policy: str, item: RateLimitItem, window: tuple[int, ...]) -> Standing:

@@ -1,7 +1,8 @@
 -- access_tokens/authenticate: what a token whose signature is good is worth now.
 -- why: read by each request that brings one, so the end of a session, a changed role and a revoked
 -- key count at once (A41). The times are compared here: one clock for all workers. `session_live`
--- is section 1's condition but for the tenant, which has an answer of its own (A3).
+-- is section 1's condition but for the tenant, which has an answer of its own (A3). `checked_at` is
+-- taken before the snapshot, so what ended by then is seen to have ended (A42).
 -- params: tenant_id text, user_id uuid, session_id uuid, kid text, fresh_s bigint
 -- kind: read | returns: 0..1
 SELECT
@@ -16,7 +17,7 @@ SELECT
     ) AS session_live,
     coalesce(s.auth_time >= now() - make_interval(secs => :'fresh_s'::bigint), false) AS is_fresh,
     u.role,
-    floor(extract(EPOCH FROM now()))::bigint AS now_s
+    now() AS checked_at
 FROM tenants AS t
 LEFT JOIN signing_keys AS k
     ON

@@ -86,7 +86,9 @@ TABLE = {
     # Shared by the edge and the problems: knows neither flask nor the rest of the package.
     "blueprints/exchange.py": Row(may="observability", types="services.rate_limits"),
     # Tried without a server: the guard knows header values, no flask.
-    "blueprints/policy.py": Row(may="errors services.actors", types="services.credentials"),
+    "blueprints/policy.py": Row(
+        may="errors services.actors", types="services.credentials services.session_copies"
+    ),
     "services/": Row(
         may="services repos persistence.db persistence.kv errors observability",
         types="config",
