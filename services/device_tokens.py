@@ -13,6 +13,8 @@ from uuid import UUID
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
+from services import jws
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -51,9 +53,10 @@ class DeviceTokens:
         if not text or not text.startswith(PREFIX):
             return None
         try:
+            jws.decode(text.rpartition(".")[2])  # itsdangerous reads other spellings of a MAC too.
             tenant_id, user_id, device_id = self._serializer.loads(
                 text.removeprefix(PREFIX), max_age=TTL_S
             )
-        except BadData:
+        except (BadData, jws.JwsInvalid):
             return None
         return Device(tenant_id, UUID(user_id), device_id)
