@@ -42,8 +42,9 @@ check: .venv/test ## Lint, types, SQL, and the tests that need no server.
 
 faults: .venv/test ## Every fault, 1,000 rounds of each race, 200 kills each, 10,000 random commands.
 	RACE_ROUNDS=1000 LEDGER_RACE_S=60 FAULT_KILLS=200 FAULT_PATIENCE_S=300 FAULT_RELOADS=20 FAULT_ROUNDS=5 \
-		STATEFUL_EXAMPLES=200 STATEFUL_STEPS=50 \
-		$(VENV) -m pytest --timeout 0 tests/races tests/faults tests/contract/test_payment_model.py
+		STATEFUL_EXAMPLES=200 STATEFUL_STEPS=50 FUZZ_BODIES=10000 FUZZ_MUTANTS=10000 \
+		$(VENV) -m pytest --timeout 0 tests/races tests/faults tests/contract/test_payment_model.py \
+		tests/contract/test_auth_fuzz.py tests/services/test_sessions.py tests/services/test_access_tokens.py
 
 restore-drill: .venv/test ## Back up, restore to a moment, prove the books; says how long it took.
 	$(VENV) -m pytest -s tests/faults/test_restore.py
