@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from werkzeug.serving import make_server
 
+from tests.clients import People
 from tests.contract.tree import ROOT, blocks, files, text, tree
 
 if TYPE_CHECKING:
@@ -89,27 +91,40 @@ while words:
     elif word != "-sS":
         url = word
 request = urllib.request.Request(url, data, headers, method=method)
-sys.stdout.write(urllib.request.urlopen(request).read().decode())
+try:
+    answer = urllib.request.urlopen(request)
+except urllib.error.HTTPError as refusal:
+    answer = refusal
+sys.stdout.write(answer.read().decode())
 """
 
 
 @pytest.fixture
 def served(world: World, tmp_path: Path) -> Iterator[Path]:
     """A folder with the var/demo.json of a service that answers there."""
+    with serving(world, tmp_path):
+        yield tmp_path
+
+
+@contextlib.contextmanager
+def serving(world: World, folder: Path) -> Iterator[None]:
+    """Serve, and say where in var/demo.json."""
     server = make_server("127.0.0.1", 0, world.app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    (tmp_path / "var").mkdir()
+    (folder / "var").mkdir(exist_ok=True)
     demo = {
         "url": f"http://127.0.0.1:{server.server_port}",
         "api_key": world.api_key,
         "user_id": world.user_id,
     }
-    (tmp_path / "var" / "demo.json").write_text(json.dumps(demo, indent=1), "utf-8")
-    yield tmp_path
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    (folder / "var" / "demo.json").write_text(json.dumps(demo, indent=1), "utf-8")
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def paste(lines: str, folder: Path) -> list[str]:
@@ -157,3 +172,43 @@ def test_a_user_signs_up_and_in_by_the_lines_of_the_readme(served: Path, world: 
     assert (anonymous(me), nothing) == (anonymous(shown), "")
     events = world.rows("SELECT event FROM audit_log WHERE user_id IS NOT NULL ORDER BY id")
     assert [event for (event,) in events][-3:] == ["user_registered", "login", "session_revoked"]
+
+
+@pytest.fixture
+def people_served(database: str, tmp_path: Path) -> Iterator[People]:
+    """People whose mail is in the folder's var/mail, sent as by a worker."""
+    people, stop = People(database, tmp_path / "var"), threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.2):
+            people.send_mail()
+
+    worker = threading.Thread(target=work)
+    with serving(people, tmp_path):
+        worker.start()
+        yield people
+        stop.set()
+        worker.join()
+    people.close()
+
+
+def shape(value: Any) -> Any:
+    """Return the names of an answer without its values."""
+    if isinstance(value, dict):
+        return {name: shape(inner) for name, inner in value.items()}
+    return [shape(inner) for inner in value] if isinstance(value, list) else None
+
+
+def test_the_page_on_users_gives_its_answers(people_served: People, tmp_path: Path) -> None:
+    """Sign up, in, list, forget and reset, by the lines as they stand."""
+    lines = "\n".join(blocks("docs/auth.md", "sh")[:3])
+    registered, *rest = [json.loads(line) for line in paste(lines, tmp_path) if line]
+    tokens, sessions, refused, accepted, revoked = rest
+    shown = [json.loads(block) for block in blocks("docs/auth.md", "json")[:3]]
+    assert [shape(each) for each in (tokens, sessions, refused)] == [shape(each) for each in shown]
+    assert shape(registered) == shape(tokens)
+    assert [each["current"] for each in sessions["data"]] == [True, False]
+    assert accepted == {"status": "accepted"}
+    assert [refused["code"], revoked["code"]] == ["invalid_credentials", "session_revoked"]
+    email = tokens["user"]["email"]
+    assert people_served.log_in(email, "a longer sentence than before").status_code == 200
