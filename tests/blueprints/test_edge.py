@@ -485,9 +485,9 @@ def test_answer_is_compact_json(framed: Framed) -> None:
 LIMITED = {
     "RATE_LIMIT_ENABLED": "true",
     "WEB_CONCURRENCY": "1",
-    "RATE_LIMIT_ANONYMOUS": "2/minute",
-    "RATE_LIMIT_KEY_READ": "3/minute",
-    "RATE_LIMIT_KEY_WRITE": "4/minute",
+    "RATE_LIMIT_ANONYMOUS": "2/day",
+    "RATE_LIMIT_KEY_READ": "3/day",
+    "RATE_LIMIT_KEY_WRITE": "4/day",
 }
 
 
@@ -495,7 +495,7 @@ def test_each_answer_says_what_is_left(log: io.StringIO) -> None:
     """OR3: reads and writes apart; the policy stands in the line."""
     framed = build(log, **LIMITED)
     read = framed.client.get("/v1/named/x", headers=CREDENTIAL)
-    assert read.headers["RateLimit-Policy"] == '"key_read";q=3;w=60'
+    assert read.headers["RateLimit-Policy"] == '"key_read";q=3;w=86400'
     assert read.headers["RateLimit"].startswith('"key_read";r=2;t=')
     written = framed.client.post("/v1/plain-things", headers=CREDENTIAL, json={})
     assert written.status_code == 422

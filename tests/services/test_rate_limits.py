@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 KEY = Actor("default", "key:1", frozenset(), key_id="abc")
 USER = Actor("default", "user:1", frozenset(), user_id=UUID(int=1))
-LIMITS = dict.fromkeys(POLICIES, "3/minute")
+LIMITS = dict.fromkeys(POLICIES, "3/day")  # No test ends in the next window.
 PATIENT = KvSettings(timeout_ms=5000, connect_timeout_ms=5000)
 
 
 def limits_on(kv: Kv, processes: int = 1, set_for: dict[str, str] | None = None) -> RateLimits:
-    """Every policy is 3/minute; `set_for`: what a tenant has instead."""
+    """Every policy is 3/day; `set_for`: what a tenant has instead."""
     return RateLimits(
         kv,
         LIMITS,
@@ -84,12 +84,12 @@ def test_so_many_pass_and_the_next_is_refused(limits: RateLimits) -> None:
         '"key_write";r=1',
         '"key_write";r=0',
     ]
-    assert {each["RateLimit-Policy"] for each in left} == {'"key_write";q=3;w=60'}
+    assert {each["RateLimit-Policy"] for each in left} == {'"key_write";q=3;w=86400'}
     refused = limits.of_actor(KEY, writes=True)
-    assert 1 <= refusal(limits, refused) <= 62
+    assert 1 <= refusal(limits, refused) <= 86_402
     assert refused.headers["RateLimit"].startswith('"key_write";r=0;t=')
     ends_s = int(refused.headers["RateLimit"].rpartition("=")[2])
-    assert 0 < ends_s <= 60
+    assert 0 < ends_s <= 86_400
 
 
 def test_a_request_is_counted_once_however_often_it_is_charged(limits: RateLimits) -> None:
@@ -146,7 +146,7 @@ def test_a_heavy_route_counts_as_both_and_tells_the_tightest(limits: RateLimits)
 
 def test_of_many_at_once_exactly_so_many_pass(kv: Kv) -> None:
     """OR1: Redis counts; there is no moment between looking and counting."""
-    limits = limits_on(kv, set_for={"default": "20/minute"})
+    limits = limits_on(kv, set_for={"default": "20/day"})
 
     def one(_: int) -> bool:
         try:
@@ -210,14 +210,14 @@ def test_every_counter_has_a_ttl_of_two_windows_at_most(kv: Kv, valkey: OwnValke
     limits = limits_on(kv)
     charge(limits, limits.of_actor(KEY, writes=True))
     (name,) = valkey.ask("KEYS", "*rl:*")
-    assert name == b"sr1:0:rl:{default/key:1}:key_write:60"
-    assert 0 < valkey.ask("PTTL", name) <= 120_000
+    assert name == b"sr1:0:rl:{default/key:1}:key_write:86400"
+    assert 0 < valkey.ask("PTTL", name) <= 172_800_000
 
 
 def test_rubbish_in_a_counter_is_counted_in_memory_instead(kv: Kv, valkey: OwnValkey) -> None:
     """F8: never a 5xx, never open."""
     limits = limits_on(kv)
-    valkey.ask("LPUSH", "sr1:0:rl:{default/key:1}:key_write:60", "x")
+    valkey.ask("LPUSH", "sr1:0:rl:{default/key:1}:key_write:86400", "x")
     for _ in range(3):
         charge(limits, limits.of_actor(KEY, writes=True))
     assert refusal(limits, limits.of_actor(KEY, writes=True)) >= 1
@@ -309,8 +309,8 @@ def test_a_household_is_one_sender(address: str, network: str) -> None:
 
 def test_counters_in_redis_follow_the_sliding_window(kv: Kv, valkey: OwnValkey) -> None:
     """Half a window later, half of the window before still counts."""
-    limits = limits_on(kv, set_for={"default": "10/minute"})
-    name = "sr1:0:rl:{default/key:1}:key_write:60"
-    valkey.ask("SET", f"{name}/-1", 8, "PX", 30_000)
+    limits = limits_on(kv, set_for={"default": "10/day"})
+    name = "sr1:0:rl:{default/key:1}:key_write:86400"
+    valkey.ask("SET", f"{name}/-1", 8, "PX", 43_200_000)
     quota: Any = charge(limits, limits.of_actor(KEY, writes=True))
-    assert quota.standing.left in {5, 6}  # 10, less 8 x 30/60, less this one.
+    assert quota.standing.left in {5, 6}  # 10, less 8 x 1/2, less this one.
