@@ -42,6 +42,8 @@ def run(
     )
     if done.returncode != 0:
         raise WrkError(f"{done.stderr}{done.stdout}"[-2_000:])
+    for line in re.findall(r"^wrong: .{,300}|Socket errors: .+", done.stdout, re.MULTILINE)[:3]:
+        print(f"    {line}", flush=True)
     return read(done.stdout)
 
 
