@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -79,6 +79,23 @@ class World:
         """Give back connections; the database is dropped next."""
         self.services.kv.close()
         self.services.db.close()
+
+    def be_patient(self) -> None:
+        """Let nothing end a statement or a request early: a busy machine needs long for much."""
+        connections = self.services.db.connections
+        connections.close()
+        connections._pool = None  # The next one has these settings.
+        connections.settings = replace(
+            connections.settings,
+            pool_timeout_ms=200_000,
+            lock_timeout_ms=200_000,
+            statement_timeout_ms=210_000,
+            transaction_timeout_ms=220_000,
+            idle_transaction_timeout_ms=220_000,
+            request_deadline_ms=230_000,
+        )
+        frame: Any = self.app.wsgi_app
+        frame._deadline_s = 230.0
 
     def new_user(self, tenant_id: str = "default") -> Any:
         """Make a user with an address of its own."""

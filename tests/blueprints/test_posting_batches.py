@@ -229,6 +229,7 @@ def test_a_batch_is_not_empty(till: Till) -> None:
 
 def test_a_full_batch_is_posted_in_one_call(till: Till) -> None:
     """Section 14: 8,190 transactions; LP10: an update for each distinct balance."""
+    till.world.be_patient()
     batch = [transaction(("bank", "b", 1)) for _ in range(8_190)]
 
     assert set(results(till.batch(*batch))) == {CREATED}
