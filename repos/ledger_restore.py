@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
     from persistence.db import Conn
 
-HAS_BOOK = statement("ledger_restore/has_book", bool)
+GET_BOOK = statement("ledger_restore/get_book", bool)
 CREATE_ACCOUNTS = statement("ledger_restore/create_accounts")
 RECORD_TRANSACTIONS = statement("ledger_restore/record_transactions", str)
 RECORD_ENTRIES = statement("ledger_restore/record_entries", int)
 
 
-def has_book(conn: Conn, *, tenant_id: str) -> bool:
+def get_book(conn: Conn, *, tenant_id: str) -> bool:
     """Whether there are accounts or transactions."""
-    return HAS_BOOK.one(conn, tenant_id=tenant_id)
+    return GET_BOOK.one(conn, tenant_id=tenant_id)
 
 
 def create_accounts(conn: Conn, *, tenant_id: str, accounts: list[dict[str, Any]]) -> int:

@@ -90,7 +90,7 @@ class LedgerRestore:
             seals.open_state(conn, tenant_id=self._tenant_id)
             if seals.claim_state(conn, tenant_id=self._tenant_id) is None:
                 raise Contention("The book is being sealed: try again.")
-            if ledger_restore.has_book(conn, tenant_id=self._tenant_id):
+            if ledger_restore.get_book(conn, tenant_id=self._tenant_id):
                 raise RestoreRefused("This tenant has a book: restore into an empty one.")
             for part in _batches(iter(opened), BATCH):
                 ledger_restore.create_accounts(conn, tenant_id=self._tenant_id, accounts=part)
