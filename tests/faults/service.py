@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # A busy machine starts workers slowly; no test fails because of that.
-PATIENCE_S = float(os.environ.get("FAULT_PATIENCE_S", "60"))
+PATIENCE_S = float(os.environ.get("FAULT_PATIENCE_S", "150"))
 SUBJECT = "cli:test"
 
 
