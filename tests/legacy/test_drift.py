@@ -148,7 +148,7 @@ def test_a_store_that_is_down_is_a_failed_run(both: Move, monkeypatch: pytest.Mo
 
 
 def test_one_run_at_a_time(both: Move) -> None:
-    """V6: a run that a crash has left makes way after an hour."""
+    """V6: a run that a crash has left makes way after ten minutes."""
     verify(both)
     both.sql("UPDATE drift_runs SET status = 'running'")
     with pytest.raises(PhaseChanged):
