@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from legacy.gates import LOCKED, Look, gates_of
+from legacy.links import Link
 from legacy.rows.phases import FactsRow
 from legacy.settings import LegacySettings
 from legacy.store import Capabilities
@@ -76,8 +77,14 @@ def look(domain: str, **changes: Any) -> Look:
     """What a move is judged by when nothing is in its way, but for `changes`."""
     can: dict[str, Any] = {"capture": "trigger", "fence": True}
     can |= {name: changes.pop(name) for name in OF_STORE & changes.keys()}
-    store = SimpleNamespace(capabilities=Capabilities(writes=True, **can))
-    link: Any = SimpleNamespace(store=store, writers=changes.pop("writers", "api"))
+    store: Any = SimpleNamespace(capabilities=Capabilities(writes=True, **can))
+    link = Link(
+        adapter="sqlite",
+        store=store,
+        columns=frozenset(),
+        compare=store,
+        writers=changes.pop("writers", "api"),
+    )
     of_look: dict[str, Any] = {
         name: changes.pop(name) for name in ("flag", "schema") if name in changes
     }
