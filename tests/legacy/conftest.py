@@ -16,6 +16,7 @@ from legacy.rows import mirror_marks
 from legacy.settings import LegacySettings
 from persistence.db import Database, DbSettings
 from persistence.migration_check import MigrationCheck
+from services import job_catalogue
 from tests.legacy.memory import MemoryStore, PlainCompare
 from tests.legacy.sample_rows import captured, payment, soon, user
 from tests.legacy.shops import shop_world
@@ -149,6 +150,13 @@ class Move:
 
 
 SETTINGS = LegacySettings(grace_ms=0, shadow_min_reads=0)
+
+
+@pytest.fixture(autouse=True)
+def uninstalled() -> Iterator[None]:
+    """Leave nothing of the move to the tests that follow in this process."""
+    yield
+    job_catalogue.EXTENSIONS.clear()
 
 
 @pytest.fixture
