@@ -62,7 +62,7 @@ class World:
             "FEATURE_LEDGER_ENABLED": "true",
             "LOG_LEVEL": "error",
             # A busy machine may need longer for the first connection: no test fails on a time.
-            "DB_POOL_TIMEOUT_MS": "4000",
+            "DB_POOL_TIMEOUT_MS": "30000",
             "JWT_ALG": "ES256",  # An RSA key takes most of a second to make.
             # A hash that takes a millisecond; what it costs is not what these tests are about.
             "ARGON2_MEMORY_KIB": "8192",
