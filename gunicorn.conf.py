@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import json
 import logging
 import os
@@ -165,9 +166,20 @@ def post_worker_init(worker: Any) -> None:
         sys.exit(Arbiter.APP_LOAD_ERROR)  # The one code of a worker that ends the master too.
     held.passwords.warm()
     worker.handle_error = partial(_refuse, worker, worker.handle_error)
+    keep_application()
     worker.log.info("Worker ready (pid: %s)", worker.pid)
     if worker.ready:
         os.write(worker.ready[1], b"!")
+
+
+def keep_application() -> None:
+    """Leave what the application is made of out of the search for garbage: it stays for good.
+
+    A large batch makes so many objects that the search ran over all of it, again and again: that
+    was half of what Python did for a batch of 2,000.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _refuse(worker: Any, otherwise: Any, request: Any, client: Any, address: Any, exc: Any) -> None:

@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What gunicorn makes of the file: name and value, as it prints them."""
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the file is read with."""
     var_dir = tmp_path_factory.mktemp("var")
     (var_dir / "run" / "metrics").mkdir(parents=True)  # on_starting makes it, before workers.
-    environment = {
+    return {
         "PATH": os.environ["PATH"],
         "VAR_DIR": str(var_dir),
         "WEB_CONCURRENCY": "3",
@@ -26,6 +26,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "LOG_FORMAT": "console",
         "FLASK_SKIP_DOTENV": "1",
     }
+
+
+@pytest.fixture(scope="module")
+def settings(environment: dict[str, str]) -> dict[str, str]:
+    """What gunicorn makes of the file: name and value, as it prints them."""
     command = [
         sys.executable,
         "-m",
@@ -71,6 +76,21 @@ def test_gunicorn_serves_with_the_numbers_of_the_page(
 ) -> None:
     """Operations page, section 5."""
     assert settings[name] == value
+
+
+def test_a_worker_keeps_the_application_out_of_the_search_for_garbage(
+    environment: dict[str, str],
+) -> None:
+    """B5: large batches do not search the application again and again."""
+    script = (
+        "import gc, runpy; conf = runpy.run_path('gunicorn.conf.py');"
+        " conf['keep_application'](); print(gc.get_freeze_count())"
+    )
+    command = [sys.executable, "-c", script]
+    told = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(told.stdout) > 0
 
 
 def test_a_start_is_refused_without_a_needed_master_key(database: str, tmp_path: Path) -> None:
