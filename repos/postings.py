@@ -80,6 +80,7 @@ LIST = statement("postings/list", PositionRow)
 LIST_BY_ACCOUNT = statement("postings/list_by_account", PositionRow)
 LIST_BY_IDS = statement("postings/list_by_ids", TransactionRow)
 LIST_BY_REFERENCE = statement("postings/list_by_reference", PositionRow)
+POST_PLAIN = statement("postings/post_plain")
 RECORD = statement("postings/record", ResultRow)
 TRANSFER = statement("postings/transfer", TransferRow)
 
@@ -112,6 +113,16 @@ def list_by_ids(conn: Conn, *, tenant_id: str, ids: list[UUID]) -> list[Transact
 def record(conn: Conn, *, tenant_id: str, request: str) -> list[ResultRow]:
     """Decide and write what `request` asks, JSON text as migration 0036 describes it."""
     return RECORD.all(conn, tenant_id=tenant_id, request=request)
+
+
+def post_plain(conn: Conn, **columns: Any) -> datetime | None:
+    """Post a batch in one go; the time of its first, each next one is a microsecond later.
+
+    None: something stands against one of them, and nothing has happened. The columns are the
+    parameters of the file (migration 0040).
+    """
+    posted_at: datetime | None = POST_PLAIN.one(conn, **columns)
+    return posted_at
 
 
 def transfer(

@@ -18,15 +18,18 @@ from errors import (
     TransactionIdReused,
 )
 from repos import postings
+from services.plain_postings import are_plain, columns_of
 from services.posting_requests import Places, items_of, json_text
 from services.stripes import thread_stripe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from persistence.db import Database
     from repos.postings import ResultRow
+    from services.plain_postings import Named
     from services.posting_requests import Posting
 
 # Short on its stripe, overdue holds, an id and a reference taken meanwhile: once each, and spare.
@@ -71,6 +74,22 @@ class LedgerWrites:
         if any(posting.effective_at for posting, _ in items):
             request["backdated"] = True
         return request
+
+    def post_plain(
+        self, tenant_id: str, named: Sequence[Named], actor: str, request_id: str
+    ) -> datetime | None:
+        """Post a batch in one go; None: not all of it can be posted so, and nothing has happened.
+
+        Returns when the first was posted; each next one is a microsecond later.
+        """
+        if not are_plain(named):
+            return None
+        head = self._head(actor, request_id)
+        try:
+            with self._db.write() as conn:
+                return postings.post_plain(conn, tenant_id=tenant_id, **head, **columns_of(named))
+        except TAKEN:
+            return None  # While we looked.
 
     def decide(self, tenant_id: str, request: dict[str, Any]) -> list[ResultRow]:
         """Have a request decided and written: a result for each item. Raises Contention."""

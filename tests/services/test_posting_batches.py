@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
+import observability
 from errors import AccountNotFound, BatchRejected, BatchTooLarge, ValidationFailed
 from services.ledger_writes import LedgerWrites
 from services.posting_batches import BatchSettings, Faulty, PostingBatches
@@ -305,8 +307,11 @@ def test_a_transaction_has_its_limit_of_legs(teller: Teller) -> None:
 # --- As if one after another --------------------------------------------------------------------
 
 
-def _random_batch(rng: random.Random, ids: list[Any]) -> list[Posting]:
-    """Return postings with faults of every kind among them, some with an earlier id."""
+def _random_batch(rng: random.Random, ids: list[Any], *, calm: bool) -> list[Posting]:
+    """Return postings with faults of every kind among them, some with an earlier id.
+
+    `calm`: without any, but that an account may be short.
+    """
     asked = []
     for _ in range(rng.randint(1, 12)):
         legs: list[Any] = [
@@ -314,6 +319,9 @@ def _random_batch(rng: random.Random, ids: list[Any]) -> list[Posting]:
             for _ in range(rng.choice([1, 1, 2, 3]))
         ]
         more: dict[str, Any] = {}
+        if calm:
+            asked.append(posting(*legs, metadata={"n": "1"} if rng.random() < 0.3 else None))
+            continue
         if rng.random() < 0.1:
             legs[0] = ("a", rng.choice(["a", "nobody"]), 1)
         if rng.random() < 0.2:
@@ -328,7 +336,7 @@ def _random_batch(rng: random.Random, ids: list[Any]) -> list[Posting]:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_batch_is_the_same_items_one_by_one(world: World, seed: int) -> None:
-    """LP9: outcomes, balances, versions, entries: of two books that were asked the same."""
+    """LP9: outcomes, balances, versions, rows: of two books that were asked the same."""
     rng = random.Random(seed)
     one, all_ = Teller(world), Teller(world)
     books = {"one": one, "all": all_}
@@ -338,12 +346,96 @@ def test_a_batch_is_the_same_items_one_by_one(world: World, seed: int) -> None:
             one.open(f"{name}:{code}", "debit" if code == "bank" else "credit", floor=floor)
     ids: list[Any] = []
     for _ in range(6):
-        asked = _random_batch(rng, ids)
+        asked = _random_batch(rng, ids, calm=seed % 2 == 0)
         singly = [one.outcome(_in(each, "one")) for each in asked]
         at_once = all_.batch([_in(each, "all") for each in asked])
         assert at_once == singly, f"seed {seed}"
     for code in ("bank", "a", "b", "c"):
         assert one.balance(f"one:{code}") == one.balance(f"all:{code}")
+    assert _rows(one, "one") == _rows(one, "all")
+
+
+def _rows(teller: Teller, book: str) -> list[Any]:
+    """Return the book's applied transactions with their entries, without ids and times."""
+    return teller.world.rows(
+        "SELECT t.kind, t.status, t.reason, split_part(t.reference, ':', 2),"
+        " t.hold_id IS NULL, t.reverses,"
+        " t.final, t.forced, t.effective_at = t.posted_at, t.amounts, t.stripes, t.released,"
+        " t.metadata, t.metadata_hash, t.actor, t.request_id, (SELECT array_agg(ROW(split_part("
+        "a.code, ':', 2), e.stripe, e.version, e.leg, e.side, e.posted, e.pending, e.balance_after,"
+        " e.posted_at = t.posted_at, e.effective_at = t.effective_at)::text"
+        " ORDER BY e.leg, e.side) FROM ledger_entries AS e JOIN ledger_accounts AS a USING"
+        " (account_id) WHERE e.tx_id = t.id), (SELECT array_agg(split_part(a.code, ':', 2)"
+        " ORDER BY x.n) FROM unnest(t.debit_accounts || t.credit_accounts) WITH ORDINALITY"
+        " AS x (id, n) JOIN ledger_accounts AS a ON a.account_id = x.id)"
+        " FROM ledger_transactions AS t WHERE t.status = 'applied' AND EXISTS (SELECT FROM"
+        " ledger_accounts AS b WHERE b.account_id = t.debit_accounts[1]"
+        " AND starts_with(b.code, %s)) ORDER BY t.posted_at, t.id",
+        f"{book}:",
+    )
+
+
+def test_a_batch_in_one_go_is_the_same_items_one_by_one(world: World) -> None:
+    """LP9, LP10: stripes, limits, holds, kinds, references, metadata: the same rows."""
+    one, all_ = Teller(world), Teller(world)
+    for book in ("one", "all"):
+        one.open(f"{book}:bank", "debit")
+        one.open(f"{book}:hot", stripes=4)
+        one.open(f"{book}:a", floor=0, ceiling_minor=950)
+        assert one.post((f"{book}:bank", f"{book}:a", 500)) == "created"
+        one.hold(f"{book}:a", f"{book}:bank", 100)
+    asked = [
+        posting(("a", "hot", 100), ("bank", "a", 300)),
+        posting(("bank", "hot", 7), kind="adjust", metadata={"reason": "left out"}),
+        posting(("hot", "a", 200), reference="r"),
+        posting(("bank", "a", 1), ("hot", "a", 1), ("a", "bank", 802)),
+    ]
+
+    assert [one.outcome(_in(each, "one")) for each in asked] == ["created"] * 4
+    observability.begin(context := observability.Context())
+    assert all_.batch([_in(each, "all") for each in asked]) == ["created"] * 4
+
+    assert context.db_statements == 1
+    assert _rows(one, "one") == _rows(one, "all")
+    for code in ("bank", "hot", "a"):
+        assert one.balance(f"one:{code}") == one.balance(f"all:{code}")
+
+
+@pytest.mark.parametrize(
+    ("legs", "outcome"),
+    [
+        ([("a", "hot", 101)], "insufficient_funds"),
+        ([("bank", "a", 902)], "ceiling_exceeded"),
+        ([("a", "hot", 150), ("bank", "a", 60)], "created"),
+    ],
+    ids=["floor", "ceiling", "after the last leg"],
+)
+def test_what_a_batch_in_one_go_cannot_do_is_done_item_by_item(
+    teller: Teller, legs: list[Any], outcome: str
+) -> None:
+    """LP6, LI5: reserved money counts, limits are looked at after all legs."""
+    teller.open("hot", stripes=4)
+    teller.change("a", ceiling_minor=1900)
+    assert teller.post(("a", "b", 800)) == "created"
+    teller.hold("a", "b", 100)
+    teller.hold("b", "a", 799)
+
+    assert teller.batch([posting(("b", "c", 1)), posting(*legs)]) == ["created", outcome]
+
+
+def test_times_of_a_batch_follow_its_order(teller: Teller) -> None:
+    """LP4: by a microsecond each, after all that its accounts have seen; the log has its order."""
+    asked = [posting((*pair, 1)) for pair in (("a", "b"), ("bank", "c"), ("a", "c"))]
+    order = Order(actor=ACTOR, request_id="test")
+
+    results = teller.services.posting_batches.post(order, asked, is_whole=False)
+
+    times = [each["posted_at"] for each in results]
+    assert times == [times[0] + timedelta(microseconds=n) for n in range(3)]
+    stored = teller.world.rows(
+        "SELECT posted_at, id FROM ledger_transactions ORDER BY posted_at DESC LIMIT 3"
+    )
+    assert stored[::-1] == [(time, each.id) for time, each in zip(times, asked, strict=True)]
 
 
 def _in(asked: Posting, book: str) -> Posting:
@@ -353,4 +445,5 @@ def _in(asked: Posting, book: str) -> Posting:
     assert asked.id
     tx_id = asked.id if book == "one" else type(asked.id)(int=asked.id.int ^ 1)
     reference = asked.reference and f"{book}:{asked.reference}"
-    return posting(*legs, id=tx_id, reference=reference, expect=expect)
+    more: dict[str, Any] = {"kind": asked.kind, "metadata": asked.metadata, "expect": expect}
+    return posting(*legs, id=tx_id, reference=reference, **more)
