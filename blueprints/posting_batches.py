@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from blueprints import faults
-from blueprints.bodies.postings import ITEMS, BatchAnswer, BatchBody, BatchQuery
+from blueprints.bodies.postings import ITEMS, BatchAnswer, BatchBody, BatchItem, BatchQuery
 from blueprints.edge import ID, Call, operation, respond
 from blueprints.hooks import services
 from blueprints.ledger_accounts import LEDGER
@@ -41,11 +41,13 @@ routes = Blueprint("posting_batches", __name__)
 def post_batch(call: Call) -> Response:
     """Post many transactions in one go: each for itself, in groups, or all or none."""
     mode = call.body.mode or call.query.mode or "each"
-    items = call.body.transactions
-    if any(isinstance(item, dict) and item.get("kind") == "adjust" for item in items):
+    read, sent = call.body.transactions, call.document["transactions"]
+    if any(isinstance(item, dict) and item.get("kind") == "adjust" for item in sent):
         require_admin(call)
+    is_read = isinstance(read[0], BatchItem)
+    postings = list(map(posting_of, read, sent)) if is_read else read_items(sent)
     is_whole = mode == "all"
-    results = services().posting_batches.post(order(call), read_items(items), is_whole=is_whole)
+    results = services().posting_batches.post(order(call), postings, is_whole=is_whole)
     is_new = is_whole and any(each["outcome"] == "created" for each in results)
     return respond(201 if is_new and not is_dry(call) else 200, BatchAnswer, {"results": results})
 

@@ -36,8 +36,6 @@ JSON_TYPE = re.compile(r'application/json(\s*;\s*charset="?utf-8"?)?\s*', re.IGN
 # RFC 7396: what every PATCH here is.
 MERGE_PATCH = "application/merge-patch+json"
 STREAM_TYPE = re.compile(r'([^\s;]+)(\s*;\s*charset="?utf-8"?)?\s*', re.IGNORECASE)
-NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
-STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 # Visible ASCII less quote, comma and backslash; the quoted form of RFC 8941 means the same (K2).
 KEY = re.compile(r'("?)([!#-+\--\[\]-~]{1,255})\1')
@@ -141,16 +139,20 @@ def _check_type(content_type: str, method: str) -> None:
 
 def document(raw: bytes) -> Any:
     """Return the JSON document of `raw` as Python sees it. Raises InvalidJson (AE1)."""
-    if raw.count(b"{") + raw.count(b"[") > MOST_DEPTH and _depth(raw) > MOST_DEPTH:
-        raise InvalidJson(f"The body is nested more than {MOST_DEPTH} deep.")
+    too_deep = InvalidJson(f"The body is nested more than {MOST_DEPTH} deep.")
     try:
-        return _DECODER.decode(raw.decode("utf-8"))
+        found = _DECODER.decode(raw.decode("utf-8"))
+    except RecursionError:
+        raise too_deep from None
     except UnicodeDecodeError as exc:
         raise InvalidJson("The body is not UTF-8.") from exc
     except _Refused as exc:
         raise InvalidJson(str(exc)) from exc
     except ValueError as exc:
         raise InvalidJson("The body is not JSON.") from exc
+    if raw.count(b"{") + raw.count(b"[") > MOST_DEPTH and _is_deeper(found, MOST_DEPTH):
+        raise too_deep
+    return found
 
 
 def parsed(model: type[Model], raw: bytes, found: Any) -> tuple[Model | None, list[Fault]]:
@@ -194,15 +196,14 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _depth(raw: bytes) -> int:
-    depth = most = 0
-    for char in STRING.sub(b"", raw).translate(None, NO_BRACKETS):
-        if char in b"{[":
-            depth += 1
-            most = max(most, depth)
-        else:
-            depth -= 1
-    return most
+def _is_deeper(found: Any, most: int) -> bool:
+    """Tell whether arrays and objects stand in each other more than `most` deep."""
+    level = [found]
+    while level and most >= 0:
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [one for each in inner for one in each if isinstance(one, dict | list)]
+        most -= 1
+    return bool(level)
 
 
 def _not_text(found: Any, path: tuple[Any, ...] = ()) -> Iterator[Fault]:

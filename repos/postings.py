@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from persistence.statements import statement
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from uuid import UUID
 
     from persistence.db import Conn
@@ -80,7 +80,7 @@ LIST = statement("postings/list", PositionRow)
 LIST_BY_ACCOUNT = statement("postings/list_by_account", PositionRow)
 LIST_BY_IDS = statement("postings/list_by_ids", TransactionRow)
 LIST_BY_REFERENCE = statement("postings/list_by_reference", PositionRow)
-POST_PLAIN = statement("postings/post_plain")
+POST_PLAIN = statement("postings/post_plain", datetime)
 RECORD = statement("postings/record", ResultRow)
 TRANSFER = statement("postings/transfer", TransferRow)
 
@@ -121,8 +121,7 @@ def post_plain(conn: Conn, **columns: Any) -> datetime | None:
     None: something stands against one of them, and nothing has happened. The columns are the
     parameters of the file (migration 0040).
     """
-    posted_at: datetime | None = POST_PLAIN.one(conn, **columns)
-    return posted_at
+    return POST_PLAIN.one(conn, **columns)
 
 
 def transfer(

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 NOT_HASHED = frozenset({"id", "receipt", "dry_run", "group"})
 # Names are ASCII and integers small, as the models have seen to: so this is the text of
 # canonical_json, written in C. A test compares the two.
-canonical_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+canonical_text = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, separators=(",", ":"), sort_keys=True
+).encode
 json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field, TypeAdapter
-from pydantic_core import core_schema
+from pydantic_core import PydanticKnownError, core_schema
 
 from blueprints.bodies.ledger import Decimal, Minor
 from blueprints.fields import (
@@ -127,19 +127,33 @@ ITEMS = TypeAdapter(list[BatchItem])
 
 
 class OneByOne:
-    """Marks items that are checked one by one, so that a bad one fails no other."""
+    """Marks a list whose items are read at once or, if one of them is wrong, each for itself.
+
+    Then the list is what the client has sent: so a bad item fails no other.
+    """
 
     def __get_pydantic_core_schema__(
-        self, _source: Any, _handler: GetCoreSchemaHandler
+        self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        """Take anything."""
-        return core_schema.any_schema()
+        """Try the items; take any list that is not empty."""
+        either: list[Any] = [handler(source), core_schema.any_schema()]
+        union = core_schema.union_schema(either, mode="left_to_right")
+        return core_schema.no_info_after_validator_function(_some, union)
 
     def __get_pydantic_json_schema__(
-        self, _schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+        self, schema: Any, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Describe what an item should be."""
-        return handler(BatchItem.__pydantic_core_schema__)
+        """Describe what the list should be."""
+        return {**handler(schema["schema"]["choices"][0]), "minItems": 1}
+
+
+def _some(found: Any) -> list[Any]:
+    if not isinstance(found, list):
+        raise PydanticKnownError("list_type")
+    if not found:
+        limits = {"field_type": "List", "min_length": 1, "actual_length": 0}
+        raise PydanticKnownError("too_short", limits)
+    return found
 
 
 class BatchBody(Model):
@@ -149,7 +163,7 @@ class BatchBody(Model):
         Maybe[Literal["each", "all"]],
         Field(description="each (default): as if sent one after another. all: all or none."),
     ] = None
-    transactions: Annotated[list[Annotated[BatchItem, OneByOne()]], Field(min_length=1)]
+    transactions: Annotated[list[BatchItem], OneByOne()]
     dry_run: Maybe[DryRun] = None
 
 
