@@ -1,4 +1,4 @@
-"""`make bench`: B1 to B8 and B11 of docs/performance.md, as one table; B9, B10 by name."""
+"""`make bench`: B1 to B8, B11, B13 of docs/performance.md, as one table; B9, B10 by name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import (
     batches,
+    depth,
     disturbed,
     growth,
     log_in,
@@ -26,7 +27,7 @@ from bench.report import ROOT, Row
 from bench.stage import Stage
 from persistence.embedded import EmbeddedError
 
-ALL = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B11")
+ALL = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B11", "B13")
 # Ten million payments take a while to store, and 15 GB; a million requests take half an hour.
 BY_NAME = ("B9", "B10")
 BESIDE = ROOT.parent / "shared" / "yardsticks"
@@ -49,7 +50,7 @@ def main() -> int:
             rows += _grown(options)
         if shutil.which("wrk") and {"B7", "B10"} & set(options.only):
             rows += _disturbed(options)
-        if {"B4", "B5", "B6"} & set(options.only):
+        if {"B4", "B5", "B6", "B13"} & set(options.only):
             rows += _of_the_ledger(options)
         if "B8" in options.only:
             rows += _of_people(options)
@@ -110,6 +111,9 @@ def _of_the_ledger(options: argparse.Namespace) -> list[Row]:
         if "B5" in options.only:
             print("B5: batches over HTTP", flush=True)
             rows += batches.batches(stage, options.rounds)
+        if "B13" in options.only:
+            print("B13: accounts with few and many entries", flush=True)
+            rows += depth.depths(stage, options.rounds, options.depth)
         if "B6" in options.only:
             print(f"B6: replay of {options.entries:,} entries, and of twice as many", flush=True)
             rows += replays.replays(stage, options.entries)
@@ -161,6 +165,7 @@ def _options() -> argparse.Namespace:
         help="a checkout of pgr0ss/pgledger, which B4 is measured against",
     )
     parser.add_argument("--entries", type=int, default=1_000_000, help="of the book of B6")
+    parser.add_argument("--depth", type=int, default=1_000_000, help="most entries of B13")
     parser.add_argument("--record", action="store_true", help="write docs/performance.md too")
     found = parser.parse_args()
     found.only = found.only or list(ALL)
