@@ -199,7 +199,7 @@ _DECODER = json.JSONDecoder(
 def _is_deeper(found: Any, most: int) -> bool:
     """Tell whether arrays and objects stand in each other more than `most` deep."""
     level = [found]
-    while level and most >= 0:
+    while level and most > 0:
         inner = (each.values() if isinstance(each, dict) else each for each in level)
         level = [one for each in inner for one in each if isinstance(one, dict | list)]
         most -= 1

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from persistence.statements import statement
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from persistence.db import Conn
@@ -37,6 +37,13 @@ class TransferRow:
 
     facts: dict[str, Any]
     expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainRow:
+    """When the first of a batch was posted; None: nothing was."""
+
+    posted_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +87,7 @@ LIST = statement("postings/list", PositionRow)
 LIST_BY_ACCOUNT = statement("postings/list_by_account", PositionRow)
 LIST_BY_IDS = statement("postings/list_by_ids", TransactionRow)
 LIST_BY_REFERENCE = statement("postings/list_by_reference", PositionRow)
-POST_PLAIN = statement("postings/post_plain", datetime)
+POST_PLAIN = statement("postings/post_plain", PlainRow)
 RECORD = statement("postings/record", ResultRow)
 TRANSFER = statement("postings/transfer", TransferRow)
 
@@ -121,7 +128,7 @@ def post_plain(conn: Conn, **columns: Any) -> datetime | None:
     None: something stands against one of them, and nothing has happened. The columns are the
     parameters of the file (migration 0040).
     """
-    return POST_PLAIN.one(conn, **columns)
+    return POST_PLAIN.one(conn, **columns).posted_at
 
 
 def transfer(
