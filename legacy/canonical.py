@@ -89,6 +89,10 @@ class Digest:
             self._counts[bucket] += 1
             self._sums[bucket] += int.from_bytes(hashed[:8], "big", signed=True)
 
+    def total(self) -> tuple[int, int]:
+        """Return count and sum of all buckets."""
+        return sum(self._counts.values()), sum(self._sums.values())
+
     def result(self) -> dict[int, tuple[int, int]]:
         """Return count and sum of every bucket that has a row."""
         return {bucket: (self._counts[bucket], self._sums[bucket]) for bucket in self._counts}

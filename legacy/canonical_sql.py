@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from legacy.transforms import AMOUNT, FALSE, INTEGER, MOMENT, OFFSET, TRUE, spelt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from legacy.columns import ColumnMap
     from legacy.transforms import Mapped
@@ -44,17 +44,51 @@ def identifier(name: str) -> str:
 # --- One column of the legacy table -------------------------------------------------------------
 
 
-def legacy_columns(mapping: ColumnMap) -> dict[str, Expression]:
-    """Return every mapped column of ours as expressions over the legacy table, called `l`."""
+def legacy_columns(
+    mapping: ColumnMap, types: Mapping[str, str] | None = None
+) -> dict[str, Expression]:
+    """Return every mapped column of ours as expressions over the legacy table, called `l`.
+
+    `types`: of its columns, by name. A few of them need not be read by their text, which is slow.
+    """
     currency = "NULL::text"
     found = {}
     for name, mapped in _currency_first(mapping):
         given = f"l.{identifier(mapped.source)}::text" if mapped.source else "''"
         given = f"coalesce({given}, '{{}}')" if mapped.how == "metadata" else given
-        found[name] = Expression(given, _text_of(mapped, given, currency, mapping))
+        text = _native(mapped, (types or {}).get(mapped.source, ""))
+        found[name] = Expression(given, text or _text_of(mapped, given, currency, mapping))
         if mapped.ours.kind == "currency":
             currency = found[name].text
     return found
+
+
+def _native(mapped: Mapped, type_: str) -> str | None:
+    """Return the text of a column whose type says what its text would say; None: it does not."""
+    column = f"l.{identifier(mapped.source)}"
+    if mapped.how == "timestamp":
+        return _native_moment(mapped, type_, column)
+    if type_ != "boolean" or mapped.how not in {"bool", "map"}:
+        return None
+    words = {"true": "t", "false": "f"} if mapped.how == "bool" else dict(mapped.words or {})
+    cases = "".join(
+        f" WHEN {column} IS {raw.upper()} THEN {quote(words[raw])}"
+        for raw in ("true", "false")
+        if raw in words
+    )
+    return f"CASE{cases} END" if cases else None
+
+
+def _native_moment(mapped: Mapped, type_: str, column: str) -> str | None:
+    if type_ == "timestamp with time zone":
+        moment, zone = column, "+00"
+    elif type_ == "timestamp without time zone" and mapped.zone is not None:
+        moment, zone = f"({column} AT TIME ZONE {quote(mapped.zone)})", ""
+    else:
+        return None
+    # The years that can be read from a text; infinity is none.
+    first, end = quote(f"0002-01-01 00:00:00{zone}"), quote(f"9999-01-01 00:00:00{zone}")
+    return f"CASE WHEN {column} >= {first} AND {column} < {end} THEN {_micros(moment, mapped)} END"
 
 
 def _currency_first(mapping: ColumnMap) -> Iterable[tuple[str, Mapped]]:
@@ -124,7 +158,9 @@ def _valid(given: str, type_: str) -> str:
 
 
 def _micros(moment: str, mapped: Mapped) -> str:
+    # Microseconds are what there is: nothing to cut.
     cut = f"date_trunc({quote(_TRUNCATED[mapped.precision])}, {moment})"
+    cut = moment if mapped.precision == "us" else cut
     return f"(extract(epoch FROM {cut}) * 1000000)::bigint::text"
 
 
@@ -187,92 +223,25 @@ def _there_and_back(mapped: Mapped, mapping: ColumnMap) -> Expression:
     return Expression(given, given)
 
 
-# --- Rows and digests ---------------------------------------------------------------------------
-
-
-def encoded(mapped: Mapped, column: Expression) -> str:
-    """Return the bytes of a column in the canonical row, as an expression (V1)."""
-    bytes_ = _pairs(column.text) if mapped.how == "metadata" else _bytes(column.text)
-    return (
-        rf"CASE WHEN {column.given} IS NULL THEN '\x00'::bytea"
-        rf" ELSE coalesce({bytes_}, '\x03'::bytea) END"
-    )
-
-
-def _bytes(text: str) -> str:
-    data = f"convert_to({text}, 'UTF8')"
-    return rf"('\x01'::bytea || int4send(octet_length({data})) || {data})"
-
-
-def _pairs(text: str) -> str:
-    pair = f"{_bytes('j.key')} || {_bytes('j.value')}"
-    return (
-        rf"(SELECT '\x02'::bytea || int4send(count(j.key)::integer)"
-        rf" || coalesce(string_agg({pair}, ''::bytea ORDER BY j.key COLLATE "
-        "\"C\"), ''::bytea)"
-        f" FROM jsonb_each_text(({text})::jsonb) AS j HAVING ({text}) IS NOT NULL)"
-    )
-
-
-def row_hash(mapping: ColumnMap, columns: dict[str, Expression]) -> str:
-    """Return sha256 of the canonical row, as an expression of type bytea."""
-    parts = [encoded(mapped, columns[mapped.ours.name]) for mapped in mapping.compared]
-    return " || ".join(["sha256('SR1'::bytea", *parts]) + ")"
-
-
-def legacy_rows(mapping: ColumnMap) -> str:
-    """Return a query of key (text) and hash (bytea) of every row of the legacy table."""
-    key = f"l.{identifier(mapping.id_source)}::text"
-    hashed = row_hash(mapping, legacy_columns(mapping))
-    return f"SELECT {key} AS key, {hashed} AS hash FROM {identifier(mapping.config.table)} AS l"
-
-
-def our_rows(mapping: ColumnMap, tenant: str) -> str:
-    """Return the same of our table; `tenant` is the parameter or literal of the tenant's id."""
-    hashed = row_hash(mapping, our_columns(mapping))
-    return (
-        f"SELECT o.legacy_id::text AS key, {hashed} AS hash FROM {mapping.domain} AS o"
-        f" WHERE o.tenant_id = {tenant} AND o.legacy_id IS NOT NULL"
-    )
-
-
-def digest(rows: str, prefix: bytes) -> str:
-    """Return a query of bucket, rows and sum over a query of key and hash (V1, V2)."""
-    signed = "('x' || encode(substring(r.hash FROM 1 FOR 8), 'hex'))::bit(64)::bigint"
-    return (
-        f"SELECT get_byte(k.hashed, {len(prefix)}), count(*), sum({signed})"
-        f" FROM ({rows}) AS r,"
-        " LATERAL (SELECT sha256(convert_to(r.key, 'UTF8')) AS hashed) AS k"
-        f" WHERE {_begins(prefix)} GROUP BY 1"
-    )
-
-
-def hashes(rows: str, prefix: bytes) -> str:
-    """Return a query of key and hash of the rows whose key's hash begins with `prefix`."""
-    return (
-        f"SELECT r.key, r.hash FROM ({rows}) AS r,"
-        " LATERAL (SELECT sha256(convert_to(r.key, 'UTF8')) AS hashed) AS k"
-        f" WHERE {_begins(prefix)}"
-    )
-
-
-def _begins(prefix: bytes) -> str:
-    if not prefix:
-        return "true"
-    return rf"substring(k.hashed FROM 1 FOR {len(prefix)}) = '\x{prefix.hex()}'::bytea"
-
-
-def totals(mapping: ColumnMap) -> str:
+def totals(mapping: ColumnMap, types: Mapping[str, str] | None = None) -> str:
     """Return a query of status, currency, rows and sum of amounts of the legacy table."""
-    columns = legacy_columns(mapping)
+    columns = legacy_columns(mapping, types)
+    return _totals(mapping, columns, f"{identifier(mapping.config.table)} AS l")
+
+
+def our_totals(mapping: ColumnMap, rows: str) -> str:
+    """Return the same over ours, there and back; `rows`: what stands behind FROM."""
+    return _totals(mapping, our_columns(mapping), rows)
+
+
+def _totals(mapping: ColumnMap, columns: dict[str, Expression], rows: str) -> str:
     status = columns["status"].text if "status" in columns else "'active'"
     status = f"coalesce(nullif({status}, ''), '?')"
     currency, amount = "''", "0"
     if mapping.domain == "payments":
         currency = f"coalesce(nullif({columns['currency'].text}, ''), '?')"
         amount = f"coalesce(({columns['amount_minor'].text})::bigint, 0)"
-    table = identifier(mapping.config.table)
-    return f"SELECT {status}, {currency}, count(*), sum({amount}) FROM {table} AS l GROUP BY 1, 2"
+    return f"SELECT {status}, {currency}, count(*), sum({amount}) FROM {rows} GROUP BY 1, 2"
 
 
 def uuid8(tenant: str, domain: str, legacy_id: str) -> str:

@@ -201,6 +201,28 @@ class ComparingCases:
             digest.add(legacy_id, hashed)
         assert store.digest(prefix) == digest.result()
 
+    def test_a_deep_digest_goes_by_two_bytes(self, store: LegacyStore) -> None:
+        """V1, V2: of the first bytes that are wanted, and of no others."""
+        make(store, 8)
+        digests: dict[int, Digest] = {}
+        for legacy_id, hashed in store.hashes(b"").items():
+            key = key_hash(legacy_id)
+            digests.setdefault(key[0] * 256 + key[1], Digest()).add(legacy_id, hashed)
+        assert store.deep_digest(range(256)) == {n: each.total() for n, each in digests.items()}
+        wanted = {pair // 256 for pair in [*digests][:3]}
+        assert store.deep_digest(wanted).keys() == {n for n in digests if n // 256 in wanted}
+        assert store.deep_digest([]) == {}
+
+    def test_hashes_are_listed_by_two_bytes(self, store: LegacyStore) -> None:
+        """V1: level 3 looks at the rows of the buckets that differ."""
+        make(store, 8)
+        hashes = store.hashes(b"")
+        assert dict(store.hashes_in(range(65_536))) == hashes
+        first = next(iter(hashes))
+        key = key_hash(first)
+        assert (first, hashes[first]) in store.hashes_in([key[0] * 256 + key[1]])
+        assert store.hashes_in([]) == []
+
     def test_equal_rows_have_equal_hashes(self, store: LegacyStore) -> None:
         """V1: of the columns, not of the key."""
         first, second, third = ids_for(store, 3)

@@ -6,110 +6,39 @@ truth stands still and nothing is on its way to it: traffic never makes false dr
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from uuid_utils.compat import uuid7
 
-from legacy.links import NEW_READS
-from legacy.merging import ACTOR
-from legacy.mirror import read_new, store_terms
+from legacy.canonical import key_hash
+from legacy.drift_keys import busy, settled
+from legacy.drift_repair import can_repair, repair
+from legacy.drift_report import COUNTS, ITEMS_MAX, Ask, Item, Report
 from legacy.ours_in_sql import OurSide
 from legacy.refusals import LegacyDown, PhaseChanged
-from legacy.rows import drift_runs, mirror_marks, mirrored_payments, mirrored_users, phases
-from legacy.store import LegacyUnavailable, RowRejected, VersionStale
-from observability import current
+from legacy.rows import drift_runs, phases
+from legacy.store import LegacyUnavailable
+from legacy.stores import changed_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from uuid import UUID
+    from collections.abc import Callable, Iterable, Mapping
 
     from legacy.mirror import Mirror, Scope
-    from legacy.store import StoreRow
-    from persistence.db import Conn, Database
+    from legacy.store import LegacyStore, Totals
+    from persistence.db import Database
 
+__all__ = ["Ask", "Item", "Report", "Verifier"]
+
+T = TypeVar("T")
+K = TypeVar("K")
 TRIES = 5
-ITEMS_MAX = 10_000
 KEYS_AT_ONCE = 500
-WRITE_S = 10
-COUNTS = (
-    "rows_truth", "rows_follower", "missing_in_new", "missing_in_legacy", "different", "unsettled",
-    "in_flight", "repaired",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """Which domain, how deep (0 to 3), and whether what is found is repaired."""
-
-    tenant_id: str
-    domain: str
-    by: str
-    trigger: str = "command"
-    level: int = 3
-    repair: bool = False
-    max_rows: int = 1_000
-
-    @property
-    def named(self) -> dict[str, str]:
-        """Who it is, as every statement wants it."""
-        return {"tenant_id": self.tenant_id, "domain": self.domain}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A key that drifted: missing_in_new, missing_in_legacy or different, and in which columns."""
-
-    entity_id: str
-    kind: str
-    columns: list[str]
-    truth_version: int | None
-    follower_version: int | None
-    repaired: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """What a run found; `counts` are those of V6."""
-
-    run_id: UUID
-    tenant_id: str
-    domain: str
-    phase: int
-    truth: str
-    level: int
-    counts: Counter[str] = field(default_factory=Counter)
-    items: list[Item] = field(default_factory=list)
-    duration_ms: int = 0
-
-    @property
-    def clean(self) -> bool:
-        """Tell whether both say the same; what could not be settled is not clean."""
-        found = ("missing_in_new", "missing_in_legacy", "different", "unsettled")
-        return not any(self.counts[name] for name in found)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as `--json` prints it (V6)."""
-        counts = {name: self.counts[name] for name in COUNTS}
-        rows = {"truth": counts.pop("rows_truth"), "follower": counts.pop("rows_follower")}
-        return {
-            "run_id": str(self.run_id),
-            "tenant": self.tenant_id,
-            "domain": self.domain,
-            "phase": self.phase,
-            "truth": self.truth,
-            "level": self.level,
-            "clean": self.clean,
-            "rows": rows,
-            **counts,
-            "items": [asdict(item) for item in self.items[:ITEMS_MAX]],
-            "truncated": len(self.items) > ITEMS_MAX,
-            "duration_ms": self.duration_ms,
-        }
+IDS_AT_ONCE = 10_000
+TOTALS, BUCKETS, PAIRS, ROWS = range(4)
 
 
 class Verifier:
@@ -119,7 +48,7 @@ class Verifier:
         """`grace_ms`: how long a key that differs is given before it is looked at again."""
         self._db = db
         self._mirror = mirror
-        self._grace_s = grace_ms / 1000
+        self._grace_ms = grace_ms
 
     def run(self, ask: Ask) -> Report:
         """Compare a domain. PhaseChanged: not attached, or it is being compared; LegacyDown."""
@@ -133,8 +62,8 @@ class Verifier:
             tenant_id=ask.tenant_id,
             domain=ask.domain,
             phase=state.phase,
-            truth="new" if state.phase >= NEW_READS else "legacy",
-            level=ask.level,
+            # Of some rows only: this is no run that a gate may count.
+            level=ask.level if _is_whole(ask) else TOTALS,
         )
         self._begin(ask, report)
         began, error = monotonic(), None
@@ -180,25 +109,64 @@ class Verifier:
                 error=error,
             )
 
-    # --- Digests --------------------------------------------------------------------------------
+    # --- What is looked at ----------------------------------------------------------------------
 
     def _compare(self, ask: Ask, scope: Scope, report: Report) -> None:
         ours = OurSide(self._db, scope.link.compare, ask.tenant_id)
-        theirs, mine = scope.link.store.digest(b""), ours.digest(b"")
-        counted = sum(n for n, _ in theirs.values()), sum(n for n, _ in mine.values())
-        truth, follower = counted if report.truth == "legacy" else counted[::-1]
-        report.counts.update(rows_truth=truth, rows_follower=follower)
-        buckets = [n for n in range(256) if theirs.get(n) != mine.get(n)]
-        if ask.level < 2:  # noqa: PLR2004 - levels are numbers.
-            report.counts["different"] += len(buckets)
+        if not _is_whole(ask):
+            theirs, mine = self._chosen(ask, scope.link.store, ours)
+            report.count_rows(len(theirs), len(mine))
+            self._look_again(ask, scope, report, sorted(theirs | mine))
+        elif ask.level == TOTALS:
+            self._compare_totals(ask, scope, report, ours)
+        else:
+            self._compare_digests(ask, scope, report, ours)
+
+    def _chosen(self, ask: Ask, store: LegacyStore, ours: OurSide) -> tuple[set[str], set[str]]:
+        if ask.keys is not None:
+            return set(ask.keys), set(ask.keys)
+        if ask.since is not None:
+            return set(changed_ids(store, ask.since)), set(ours.changed(ask.since))
+        return set(_drawn(store, ask.sample or 0)), set(ours.sample(ask.sample or 0))
+
+    def _compare_totals(self, ask: Ask, scope: Scope, report: Report, ours: OurSide) -> None:
+        """Compare counts and sums until they are the same, or stand still and differ (V4)."""
+        before: tuple[Totals, Totals] | None = None
+        for _ in range(TRIES):
+            found = theirs, mine = _both(scope.link.store.count, ours.count)
+            report.counts.clear()
+            report.count_rows(theirs.rows, mine.rows)
+            differing = _differing(theirs, mine, versions=scope.link.follows_versions)
+            if not differing:
+                return
+            if found == before and not self._is_busy(ask):
+                report.counts["different"] = differing
+                return
+            before = found
+            self._wait(ask)
+        report.counts["unsettled"] = differing
+
+    def _is_busy(self, ask: Ask) -> bool:
+        with self._db.read() as conn:
+            facts = phases.facts(conn, **ask.named)
+        return facts.backlog + facts.intents > 0
+
+    def _compare_digests(self, ask: Ask, scope: Scope, report: Report, ours: OurSide) -> None:
+        store = scope.link.store
+        theirs, mine = _both(lambda: store.digest(b""), lambda: ours.digest(b""))
+        report.count_rows(*(sum(n for n, _ in side.values()) for side in (theirs, mine)))
+        buckets = _unequal(theirs, mine)
+        if not buckets:
             return
-        for bucket in buckets:
-            prefix = bytes([bucket])
-            their_rows, my_rows = scope.link.store.hashes(prefix), ours.hashes(prefix)
-            keys = their_rows.keys() | my_rows.keys()
-            differing = sorted(k for k in keys if their_rows.get(k) != my_rows.get(k))
-            for start in range(0, len(differing), KEYS_AT_ONCE):
-                self._look_again(ask, scope, report, differing[start : start + KEYS_AT_ONCE])
+        theirs, mine = _both(lambda: store.deep_digest(buckets), lambda: ours.deep_digest(buckets))
+        pairs = _unequal(theirs, mine)
+        listed, known = _both(lambda: store.hashes_in(pairs), lambda: ours.hashes_in(pairs))
+        rows = dict(listed)
+        self._look_again(ask, scope, report, _unequal(rows, dict(known)))
+        if len(rows) < len(listed):
+            self._look_for_doubles(ask, scope, report, [key for key, _ in listed])
+        if ask.level < ROWS:
+            _coarsen(report)
 
     # --- Keys -----------------------------------------------------------------------------------
 
@@ -208,120 +176,105 @@ class Verifier:
         for _ in range(TRIES):
             if not left:
                 return
-            sleep(self._grace_s)
-            found = [*self._settled(scope, left)]
-            settled = {key for key, _ in found}
-            items = [item for _, item in found if item is not None]
-            self._note(ask, scope, report, items)
-            left = [key for key in left if key not in settled]
-        with self._db.read() as conn:
-            busy = set(drift_runs.list_busy(conn, **ask.named, entity_ids=left))
-        report.counts.update(in_flight=len(busy), unsettled=len(left) - len(busy))
+            self._wait(ask)
+            done: set[str] = set()
+            for some in _chunks(left):
+                found = [*settled(self._db, scope, some)]
+                done.update(key for key, _ in found)
+                self._note(ask, scope, report, [item for _, item in found if item is not None])
+            left = [key for key in left if key not in done]
+        on_their_way = sum(len(busy(self._db, scope, some)) for some in _chunks(left))
+        report.counts.update(in_flight=on_their_way, unsettled=len(left) - on_their_way)
 
-    def _settled(self, scope: Scope, keys: list[str]) -> Iterator[tuple[str, Item | None]]:
-        """Yield the keys that stand still, with what differs: truth, follower, truth again."""
-        with self._db.read() as conn:
-            busy = set(drift_runs.list_busy(conn, **scope.named, entity_ids=keys))
-        quiet = [key for key in keys if key not in busy]
-        if scope.state.phase < NEW_READS:
-            before, ours = _theirs(scope, quiet), self._ours(scope, quiet)
-            theirs = after = _theirs(scope, quiet)
-        else:
-            before, theirs = self._ours(scope, quiet), _theirs(scope, quiet)
-            ours = after = self._ours(scope, quiet)
-        stood = {key for key in quiet if before.get(key) == after.get(key)}
-        with self._db.read() as conn:
-            busy = set(drift_runs.list_busy(conn, **scope.named, entity_ids=quiet))
-        for key in stood - busy:
-            yield key, _item(scope, key, theirs.get(key), ours.get(key))
-
-    def _ours(self, scope: Scope, keys: list[str]) -> dict[str, Any]:
-        with self._db.read() as conn:
-            rows = read_new(conn, scope, keys)
-        return {row.legacy_id or str(row.id): row for row in rows}
+    def _look_for_doubles(self, ask: Ask, scope: Scope, report: Report, ids: list[str]) -> None:
+        """Note the ids that legacy has twice, if it has them twice still (V2)."""
+        self._wait(ask)
+        pairs = {_pair(key) for key in _twice(ids)}
+        twice = _twice(key for key, _ in scope.link.store.hashes_in(pairs))
+        items = [
+            Item(
+                entity_id=key,
+                kind="different",
+                columns=["id"],
+                truth_version=None,
+                follower_version=None,
+            )
+            for key in twice
+            if key not in {item.entity_id for item in report.items}
+        ]
+        self._note(ask, scope, report, items)
 
     def _note(self, ask: Ask, scope: Scope, report: Report, items: list[Item]) -> None:
         report.counts.update(item.kind for item in items)
         room = ask.max_rows - report.counts["repaired"] if ask.repair else 0
-        mended = items[: max(room, 0)]
+        mended = [item for item in items if can_repair(ask, scope, item)][: max(room, 0)]
         if mended:
-            self._repair(scope, mended)
+            repair(self._db, scope, mended)
             report.counts["repaired"] += len(mended)
         names = {item.entity_id for item in mended}
-        report.items += [
-            Item(**{**asdict(item), "repaired": item.entity_id in names}) for item in items
-        ]
+        report.items += [replace(item, repaired=item.entity_id in names) for item in items]
 
-    def _repair(self, scope: Scope, items: list[Item]) -> None:
-        """Let the mirror copy, truth to follower, by a mark (V5).
-
-        A follower at the truth's version or above it takes nothing: the truth's is raised first.
-        """
-        same = [i.entity_id for i in items if _is_not_newer(i)]
-        if same and scope.state.phase < NEW_READS:
-            _raise_theirs(scope, same)
-        with self._db.transaction() as conn:
-            if same and scope.state.phase >= NEW_READS:
-                _raise_ours(conn, scope, same)
-            keys = [item.entity_id for item in items]
-            mirror_marks.mark(conn, **scope.named, entity_ids=keys, origin="repair")
+    def _wait(self, ask: Ask) -> None:
+        grace_ms = self._grace_ms if ask.grace_ms is None else ask.grace_ms
+        sleep(grace_ms / 1000)
 
 
-def _is_not_newer(item: Item) -> bool:
-    if item.truth_version is None or item.follower_version is None:
-        return False
-    return item.truth_version <= item.follower_version
+def _is_whole(ask: Ask) -> bool:
+    return ask.keys is None and ask.since is None and ask.sample is None
 
 
-def _raise_ours(conn: Conn, scope: Scope, keys: list[str]) -> None:
-    named = {"tenant_id": scope.state.tenant_id, "legacy_ids": keys}
-    if scope.state.domain == "users":
-        mirrored_users.touch(conn, **named)  # type: ignore[arg-type]
-    else:
-        by = {"actor": ACTOR, "request_id": current().request_id}
-        mirrored_payments.touch(conn, **named, **by)  # type: ignore[arg-type]
+def _both(theirs: Callable[[], T], ours: Callable[[], T]) -> tuple[T, T]:
+    """Ask both sides at the same time; each has a snapshot of its own (V4)."""
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        asked = threads.submit(theirs)
+        mine = ours()
+        return asked.result(), mine
 
 
-def _raise_theirs(scope: Scope, keys: list[str]) -> None:
-    """Write rows of legacy as they are; what somebody writes meanwhile is newer anyway."""
-    store = scope.link.store
-    for row in store.get_many(keys).values():
-        until = datetime.now(UTC) + timedelta(seconds=WRITE_S)
-        with suppress(VersionStale):
-            store.replace(row.row, row.version, str(uuid7()), until)
+def _unequal(theirs: Mapping[K, object], mine: Mapping[K, object]) -> list[K]:
+    """Return the keys of what differs, ordered by their text."""
+    found = (key for key in {*theirs, *mine} if theirs.get(key) != mine.get(key))
+    return sorted(found, key=str)
 
 
-def _theirs(scope: Scope, keys: list[str]) -> dict[str, Any]:
-    """Return rows by id; None: one that breaks our rules, so that it differs from all of ours."""
-    found: dict[str, Any] = {}
-    for key in keys:
-        try:
-            found.update(scope.link.store.get_many([key]))
-        except RowRejected:
-            found[key] = None
-    return found
+def _differing(theirs: Totals, mine: Totals, *, versions: bool) -> int:
+    found = len(_unequal(theirs.by, mine.by))
+    return found + int(versions and theirs.version_max != mine.version_max)
 
 
-def _item(scope: Scope, key: str, theirs: StoreRow | None, ours: Any) -> Item | None:
-    """Return what differs; None: nothing does."""
-    is_gone = theirs is None or theirs.deleted
-    has_none = ours is None or ours.status == "deleted"
-    if is_gone and has_none:
-        return None
-    columns: list[str] = []
-    if is_gone or ours is None:
-        kind = "missing_in_legacy" if is_gone else "missing_in_new"
-    else:
-        assert theirs is not None  # noqa: S101 - `is_gone` says so.
-        kind, columns = "different", scope.link.compare.differing(theirs.row, store_terms(ours))
-        if not columns:
-            return None
-    versions = (theirs.version if theirs else None, ours.version if ours else None)
-    truth, follower = versions if scope.state.phase < NEW_READS else versions[::-1]
-    return Item(
-        entity_id=key,
-        kind=kind,
-        columns=columns,
-        truth_version=truth,
-        follower_version=follower,
-    )
+def _coarsen(report: Report) -> None:
+    """Leave of the keys that differ only in how many buckets they are (levels 1 and 2)."""
+    keys = [item.entity_id for item in report.items]
+    shift = 8 if report.level == BUCKETS else 0
+    for kind in ("missing_in_new", "missing_in_legacy"):
+        del report.counts[kind]
+    report.counts["different"] = len({_pair(key) >> shift for key in keys})
+    report.items = []
+
+
+def _pair(key: str) -> int:
+    return int.from_bytes(key_hash(key)[:2], "big")
+
+
+def _twice(ids: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return sorted({key for key in ids if key in seen or seen.add(key)})  # type: ignore[func-returns-value]
+
+
+def _chunks(keys: list[str]) -> list[list[str]]:
+    return [keys[start : start + KEYS_AT_ONCE] for start in range(0, len(keys), KEYS_AT_ONCE)]
+
+
+def _drawn(store: LegacyStore, size: int) -> list[str]:
+    """Return up to so many ids of a store, each as likely as any other."""
+    drawn: list[str] = []
+    seen, after = 0, None
+    while ids := store.scan_ids(after, IDS_AT_ONCE):
+        for legacy_id in ids:
+            seen += 1
+            if len(drawn) < size:
+                drawn.append(legacy_id)
+            elif (place := random.randrange(seen)) < size:  # noqa: S311 - no secret.
+                drawn[place] = legacy_id
+        after = ids[-1]
+    return drawn

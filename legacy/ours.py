@@ -24,7 +24,7 @@ class OurColumn:
     """A column of ours. `words`: all it may hold; `pattern`: what a text must match as a whole.
 
     `is_required`: a map names it. `default`: what a row has that a map leaves out.
-    `expression`: where it is in our table, if that has no column of its name; `o` is the table.
+    `expression`: where it is, if our table `o` has no column of its name; `u` is its user.
     """
 
     name: str
@@ -77,8 +77,7 @@ _PAYMENTS = (
     _needed(
         "user_id",
         "user_id",
-        expression="(SELECT u.legacy_id FROM users AS u"
-        " WHERE u.tenant_id = o.tenant_id AND u.id = o.user_id)",
+        expression="u.legacy_id",
     ),
     OurColumn(name="reference", kind="text", length_max=100, pattern=PRINTABLE_ASCII),
     _needed("amount_minor", "minor"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
 # Our column names to str, int, bool, aware datetime in UTC, dict (metadata) or None. With them
@@ -189,8 +189,17 @@ class LegacyStore(Protocol):
         Only of keys whose hash begins with `prefix`; empty buckets are left out.
         """
 
+    def deep_digest(self, buckets: Collection[int]) -> dict[int, tuple[int, int]]:
+        """Return by the first two bytes, as a number, the same of keys whose first is wanted."""
+
     def hashes(self, prefix: bytes) -> dict[str, bytes]:
         """Return the row hash of every id whose hash begins with `prefix`."""
+
+    def hashes_in(self, pairs: Collection[int]) -> list[tuple[str, bytes]]:
+        """Return id and row hash where the first two bytes, as a number, are wanted.
+
+        An id that is there twice is listed twice.
+        """
 
     def tail(self, limit: int) -> list[Captured]:
         """Return what the legacy program wrote; the same again until `ack`. Raises Unsupported."""

@@ -6,9 +6,9 @@ from bisect import bisect_right
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from legacy.canonical import Digest, key_hash
 from legacy.store import RowRejected, StoreRow, Totals, Unsupported
 from legacy.stores import reading
+from legacy.stores.digests import PythonDigests
 from legacy.stores.reading import Held, is_same, source_of, store_row, store_rows
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from legacy.store import Captured
 
 
-class LocalRows:
+class LocalRows(PythonDigests):
     """Rows by id, in order of their ids: numbers first, as numbers, then texts by their bytes."""
 
     def __init__(self, mapping: ColumnMap) -> None:
@@ -45,6 +45,9 @@ class LocalRows:
             held = self._held[ids[place]]
             if held.raw is not None:
                 yield held
+
+    def _all(self) -> Iterator[Held]:
+        return self._rows_after(None)
 
     def _scan(self, after: str | None, limit: int) -> list[Held]:
         return [held for held, _ in zip(self._rows_after(after), range(limit), strict=False)]
@@ -90,21 +93,6 @@ class LocalRows:
             by[status, currency] = count + 1, total + amount
             version_max, rows = max(version_max, held.version), rows + 1
         return Totals(rows, by, version_max)
-
-    def digest(self, prefix: bytes) -> dict[int, tuple[int, int]]:
-        """See LegacyStore."""
-        digest = Digest(prefix)
-        for legacy_id, hashed in self.hashes(prefix).items():
-            digest.add(legacy_id, hashed)
-        return digest.result()
-
-    def hashes(self, prefix: bytes) -> dict[str, bytes]:
-        """See LegacyStore."""
-        return {
-            held.id: self._map.hash_of_raw(held.raw or {})
-            for held in self._rows_after(None)
-            if key_hash(held.id).startswith(prefix)
-        }
 
     # --- What neither of them has ---------------------------------------------------------------
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from legacy import canonical_sql
-from legacy.canonical import Digest, key_hash
+from legacy import canonical_sql, digest_sql
 from legacy.canonical_sql import identifier
 from legacy.store import Captured, Totals
+from legacy.stores.digests import PythonDigests
 from legacy.stores.polling import Poll
 from legacy.stores.postgres_reads import PostgresReads
 from legacy.transforms import Unreadable, read, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
     from legacy.columns import ColumnMap
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 FETCH_ROWS = 2000  # Of a cursor, at a time.
 
 
-class PostgresCompares(PostgresReads):
+class PostgresCompares(PostgresReads, PythonDigests):
     """Digests by the server where it can, and the two ways of capture."""
 
     def __init__(
         self, mapping: ColumnMap, connections: Any, timeout_ms: int, overlap_s: int
     ) -> None:
         super().__init__(mapping, connections, timeout_ms)
-        self._poll = Poll(self._changed, overlap_s)
+        self._poll = Poll(self.changed, overlap_s)
 
     # --- Compared -------------------------------------------------------------------------------
 
     def count(self) -> Totals:
         """See LegacyStore."""
-        query = canonical_sql.totals(self._map)
+        query = canonical_sql.totals(self._map, self.facts.types)
         highest = (
             f"SELECT max(m.version) FROM {self._mirror} AS m"
             f" WHERE m.domain = '{self._map.domain}' AND NOT m.deleted"
@@ -50,26 +50,36 @@ class PostgresCompares(PostgresReads):
     def digest(self, prefix: bytes) -> dict[int, tuple[int, int]]:
         """See LegacyStore: the server adds up, if it is 16 or later and has an encoding."""
         if not self.facts.has_digest:
-            digest = Digest(prefix)
-            for legacy_id, hashed in self.hashes(prefix).items():
-                digest.add(legacy_id, hashed)
-            return digest.result()
-        query = canonical_sql.digest(canonical_sql.legacy_rows(self._map), prefix)
-        with self._used(limited=False) as connection:
-            rows = connection.execute(query.encode()).fetchall()
-        return {bucket: (count, int(total)) for bucket, count, total in rows}
+            return super().digest(prefix)
+        return self._summed(digest_sql.digest(self._rows(), prefix))
+
+    def deep_digest(self, buckets: Collection[int]) -> dict[int, tuple[int, int]]:
+        """See LegacyStore."""
+        if not self.facts.has_digest:
+            return super().deep_digest(buckets)
+        return self._summed(digest_sql.deep_digest(self._rows(), buckets))
 
     def hashes(self, prefix: bytes) -> dict[str, bytes]:
         """See LegacyStore."""
         if not self.facts.has_digest:
-            return {
-                held.id: self._map.hash_of_raw(held.raw or {})
-                for held in self._all()
-                if key_hash(held.id).startswith(prefix)
-            }
-        query = canonical_sql.hashes(canonical_sql.legacy_rows(self._map), prefix)
+            return super().hashes(prefix)
+        return dict(self._asked(digest_sql.hashes(self._rows(), prefix)))
+
+    def hashes_in(self, pairs: Collection[int]) -> list[tuple[str, bytes]]:
+        """See LegacyStore."""
+        if not self.facts.has_digest:
+            return super().hashes_in(pairs)
+        return self._asked(digest_sql.hashes_in(self._rows(), pairs))
+
+    def _rows(self) -> str:
+        return digest_sql.legacy_rows(self._map, self.facts.types)
+
+    def _summed(self, query: str) -> dict[int, tuple[int, int]]:
+        return {bucket: (count, int(total)) for bucket, count, total in self._asked(query)}
+
+    def _asked(self, query: str) -> list[Any]:
         with self._used(limited=False) as connection:
-            return dict(connection.execute(query.encode()).fetchall())
+            return connection.execute(query.encode()).fetchall()
 
     def _all(self) -> Iterator[Held]:
         """Yield every row of one moment, by a cursor of the server."""
@@ -108,7 +118,14 @@ class PostgresCompares(PostgresReads):
             numbers = [each.batch_id for each in batch]
             connection.execute(query.encode(), (self._map.domain, numbers))
 
-    def _changed(self, since: datetime | None, limit: int) -> list[tuple[str, datetime]]:
+    @property
+    def tells_changes(self) -> bool:
+        """Tell whether rows say when they were changed."""
+        mapped = self._map.by_name.get("updated_at")
+        return mapped is not None and bool(mapped.source)
+
+    def changed(self, since: datetime | None, limit: int) -> list[tuple[str, datetime]]:
+        """Return ids by the time of their last change, since then; the map has `updated_at`."""
         mapped = self._map.by_name["updated_at"]
         updated = f"l.{identifier(mapped.source)}"
         where = "" if since is None else f"WHERE {updated} >= {self._cast(mapped.source)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from legacy.canonical import Digest, key_hash
 from legacy.store import Captured, Totals
+from legacy.stores.digests import PythonDigests
 from legacy.stores.polling import Poll
 from legacy.stores.sqlite_reads import SqliteReads, identifier
 from legacy.transforms import Unreadable, read, write
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from legacy.stores.reading import Held
 
 
-class SqliteCompares(SqliteReads):
+class SqliteCompares(SqliteReads, PythonDigests):
     """Digests by Python over one statement's snapshot, and the two ways of capture."""
 
     def __init__(
         self, mapping: ColumnMap, connections: Connections[sqlite3.Connection], overlap_s: int
     ) -> None:
         super().__init__(mapping, connections)
-        self._poll = Poll(self._changed, overlap_s)
+        self._poll = Poll(self.changed, overlap_s)
 
     # --- Compared -------------------------------------------------------------------------------
 
@@ -47,21 +47,6 @@ class SqliteCompares(SqliteReads):
             by[status, currency] = count + 1, total + amount
             version_max, rows = max(version_max, held.version), rows + 1
         return Totals(rows, by, version_max)
-
-    def digest(self, prefix: bytes) -> dict[int, tuple[int, int]]:
-        """See LegacyStore."""
-        digest = Digest(prefix)
-        for held in self._all():
-            digest.add(held.id, self._map.hash_of_raw(held.raw or {}))
-        return digest.result()
-
-    def hashes(self, prefix: bytes) -> dict[str, bytes]:
-        """See LegacyStore."""
-        return {
-            held.id: self._map.hash_of_raw(held.raw or {})
-            for held in self._all()
-            if key_hash(held.id).startswith(prefix)
-        }
 
     # --- Captured -------------------------------------------------------------------------------
 
@@ -91,7 +76,14 @@ class SqliteCompares(SqliteReads):
                 (self._map.domain, json.dumps([each.batch_id for each in batch])),
             )
 
-    def _changed(self, since: datetime | None, limit: int) -> list[tuple[str, datetime]]:
+    @property
+    def tells_changes(self) -> bool:
+        """Tell whether rows say when they were changed."""
+        mapped = self._map.by_name.get("updated_at")
+        return mapped is not None and bool(mapped.source)
+
+    def changed(self, since: datetime | None, limit: int) -> list[tuple[str, datetime]]:
+        """Return ids by the time of their last change, since then; the map has `updated_at`."""
         mapped = self._map.by_name["updated_at"]
         updated = identifier(mapped.source)
         where = "" if since is None else f"WHERE {updated} >= ?"

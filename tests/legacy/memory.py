@@ -20,11 +20,12 @@ from legacy.store import (
     StoreRow,
     TooLate,
     Totals,
+    Unsupported,
     VersionStale,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 UNIQUE = {"users": "email", "payments": "reference"}
 
@@ -177,6 +178,14 @@ class MemoryStore:
             for key, row in self.rows.items()
             if not row.deleted and sha256(key.encode()).digest().startswith(prefix)
         }
+
+    def deep_digest(self, buckets: Collection[int]) -> dict[int, tuple[int, int]]:
+        del buckets
+        raise Unsupported("no maps here: test_drift has real stores")
+
+    def hashes_in(self, pairs: Collection[int]) -> list[tuple[str, bytes]]:
+        del pairs
+        raise Unsupported("no maps here: test_drift has real stores")
 
     def tail(self, limit: int) -> list[Captured]:
         self.ping()

@@ -43,6 +43,10 @@ def flask(
             "DATABASE_URL": database,
             "MIGRATE_DATABASE_URL": database_owner,
             "REDIS_URL": "off",
+            # On a busy machine too.
+            "DB_CONNECT_TIMEOUT_S": "60",
+            "DB_POOL_TIMEOUT_MS": "60000",
+            "LEGACY_TIMEOUT_MS": "60000",
             "VAR_DIR": str(tmp_path),
             "LEGACY_CONFIG": str(config),
             "FEATURE_DUAL_WRITE_USERS": "true",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,7 +40,7 @@ def both(move: Move) -> Move:
         move.backfilled(domain)
     for domain in found:
         move.mark(domain, *[str(number) for number in range(1, 21)])
-        move.mirror.run_once()
+        move.copy_all()
     return move
 
 
@@ -100,7 +101,7 @@ def test_repair_copies_truth_to_follower(both: Move) -> None:
     )
     report = verify(both, repair=True)
     assert report.counts["repaired"] == 2
-    both.mirror.run_once()
+    both.copy_all()
     assert verify(both).clean
 
 
@@ -113,7 +114,7 @@ def test_new_is_the_truth_from_phase_four_on(both: Move) -> None:
     report = verify(both, repair=True)
     assert (report.truth, found(report)) == ("new", [("3", "different", ["display_name"])])
     assert report.items[0].truth_version == 5
-    both.mirror.run_once()
+    both.copy_all()
     assert both.link["users"].store.get_many(["3"])["3"].row["display_name"] == "truth"
     assert verify(both).clean
 
@@ -128,11 +129,74 @@ def test_an_erased_user_is_no_drift(both: Move) -> None:
     assert found(verify(both)) == [("3", "missing_in_new", [])]
 
 
-def test_a_shallow_run_counts_buckets(both: Move) -> None:
-    """Level 1: one scan a side."""
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_shallow_run_counts_buckets(both: Move, level: int) -> None:
+    """2.5: of what differs for certain; without rows."""
     both.copied("UPDATE users SET display_name = 'other' WHERE legacy_id = '3'")
-    report = verify(both, level=1)
+    report = verify(both, level=level)
     assert (report.counts["different"], report.items) == (1, [])
+    both.mark("users", "3")
+    assert verify(both, level=level).clean
+
+
+@pytest.mark.parametrize("domain", ["users", "payments"])
+def test_totals_are_compared_first(both: Move, domain: str) -> None:
+    """2.5, level 0: rows, counts and sums by status and currency, the highest version."""
+    assert verify(both, domain, level=0).clean
+    both.copied(f"UPDATE {domain} SET version = 9 WHERE legacy_id = '4'")
+    assert verify(both, domain, level=0).counts["different"] == 1
+    both.mark(domain, "4")
+    report = verify(both, domain, level=0)
+    assert (report.counts["different"], report.counts["unsettled"]) == (0, 1)
+    both.copied(f"UPDATE {domain} SET version = 1 WHERE legacy_id = '4'")
+
+
+def test_some_rows_may_be_compared(both: Move) -> None:
+    """2.5: a sample, or what changed since; no gate counts such a run."""
+    both.copied("UPDATE users SET display_name = 'other', updated_at = now() WHERE legacy_id = '3'")
+    assert [key for key, _, _ in found(verify(both, sample=20))] == ["3"]
+    assert verify(both, sample=1).as_json()["rows"] == {"truth": 1, "follower": 1}
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    report = verify(both, since=yesterday)
+    assert [key for key, _, _ in found(report)] == ["3"]
+    assert report.as_json()["rows"] == {"truth": 0, "follower": 1}
+    assert both.sql("SELECT DISTINCT level::int FROM drift_runs") == [(0,)]
+
+
+def test_what_only_the_follower_has_stays_unless_it_is_said(both: Move) -> None:
+    """V5: `--allow-delete`, and a payment never."""
+    for domain in ("users", "payments"):
+        both.copied(f"UPDATE {domain} SET legacy_id = 'extra' WHERE legacy_id = '5'")
+        assert verify(both, domain, repair=True).counts["repaired"] == 1
+        both.copy_all()
+        assert [row[:2] for row in found(verify(both, domain))] == [("extra", "missing_in_legacy")]
+    assert verify(both, repair=True, allow_delete=True).counts["repaired"] == 1
+    assert verify(both, "payments", repair=True, allow_delete=True).counts["repaired"] == 0
+    both.copy_all()
+    assert verify(both).clean
+    assert both.sql("SELECT status FROM users WHERE legacy_id = 'extra'") == [("deleted",)]
+
+
+def test_a_user_whom_only_legacy_has_goes_where_new_decides(both: Move) -> None:
+    """V5: the other way round; the tombstone is newer than the row."""
+    both.store["users"].create(user("77"), "op77", soon())
+    both.force("users", 4)
+    assert found(verify(both, repair=True)) == [("77", "missing_in_new", [])]
+    assert verify(both, repair=True, allow_delete=True).counts["repaired"] == 1
+    both.copy_all()
+    assert verify(both).clean
+    assert both.link["users"].store.scan_ids("76", 5) == []
+
+
+def test_a_broken_row_of_legacy_is_never_taken_for_a_missing_one(both: Move) -> None:
+    """V5: or `--allow-delete` would erase the user."""
+    store: Any = both.store["users"]
+    store._held["6"].raw["mail"] = "no address"
+    report = verify(both, repair=True, allow_delete=True)
+    assert found(report) == [("6", "different", ["email"])]
+    both.copy_all()
+    assert both.sql("SELECT status FROM users WHERE legacy_id = '6'") == [("active",)]
+    assert both.rejects() == [("6", "email_invalid")]
 
 
 def test_a_store_that_is_down_is_a_failed_run(both: Move, monkeypatch: pytest.MonkeyPatch) -> None:
