@@ -13,10 +13,10 @@ POOLED = TEST_POOLER=pgbouncer $(VENV) -m pytest -n 2 tests/blueprints
 QUICK = -m "not servers" --ignore=tests/races --ignore=tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help run test pooler check faults restore-drill bench lock schema openapi currencies db-reset
+.PHONY: help run test pooler check faults legacy-tour delete-legacy restore-drill bench lock schema openapi currencies db-reset
 
 help: ## List the commands.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/run ## Start everything on 127.0.0.1:8000 (PORT=8001 for another); Ctrl-C stops it.
 	@exec $(VENV) -m commands.serve
@@ -45,6 +45,13 @@ faults: .venv/test ## Every fault, 1,000 rounds of each race, 200 kills each, 10
 		STATEFUL_EXAMPLES=200 STATEFUL_STEPS=50 FUZZ_BODIES=10000 FUZZ_MUTANTS=10000 \
 		$(VENV) -m pytest --timeout 0 tests/races tests/faults tests/contract/test_payment_model.py \
 		tests/contract/test_auth_fuzz.py tests/services/test_sessions.py tests/services/test_access_tokens.py
+
+legacy-tour: .venv/run ## Move a small shop over, under traffic; ARGS="--crashes 20 --seed 3" breaks things.
+	$(VENV) examples/legacy-shop/tour.py $(ARGS)
+
+delete-legacy: .venv/test ## Remove the move from a legacy store once it is over, and test what is left.
+	.ci/delete-legacy
+	$(VENV) -m pytest -n 2 $(QUICK)
 
 restore-drill: .venv/test ## Back up, restore to a moment, prove the books; says how long it took.
 	$(VENV) -m pytest -s tests/faults/test_restore.py

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
-from legacy.merging import ACTOR
 from legacy.links import NEW_READS
+from legacy.merging import ACTOR
 from legacy.rows import mirror_marks, mirrored_payments, mirrored_users
 from legacy.store import StoreRow, VersionStale
 from observability import current
