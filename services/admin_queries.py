@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from repos.users import UserRow
     from services.cursors import Cursors
 
-NEWEST = ("infinity", str(UUID(int=2**128 - 1)))
+FIRST_ID = UUID(int=0)
 NEWEST_KEY = ("infinity", "")
 
 
@@ -85,7 +85,8 @@ class AdminQueries:
     ) -> tuple[list[AuditRow], str | None]:
         """Events, newest first. A page may be short while there is a next one."""
         bound = {"tenant": tenant_id, "filters": repr(filters)}
-        before = self._cursors.read("audit", cursor, bound) if cursor else NEWEST
+        start = (filters.to_at.isoformat() if filters.to_at else "infinity", str(FIRST_ID))
+        before = self._cursors.read("audit", cursor, bound) if cursor else start
         rows = self._events(tenant_id, filters, limit + 1, before[0], UUID(before[1]))
         shown = [row for row in rows if row.is_shown]
         more = len(shown) > limit
@@ -101,7 +102,6 @@ class AdminQueries:
             "tenant_id": tenant_id,
             "event": filters.event,
             "from_at": filters.from_at.isoformat() if filters.from_at else "-infinity",
-            "to_at": filters.to_at.isoformat() if filters.to_at else "infinity",
             "before_at": before_at,
             "before_id": before_id,
             "scan_rows": self._scan_rows,

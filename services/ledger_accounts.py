@@ -144,12 +144,11 @@ class LedgerAccounts:
         A page looks at LIST_SCAN_ROWS accounts at most. Raises CursorInvalid.
         """
         bound = {"tenant": actor.tenant_id, "owner": actor.owner_id, "filters": repr(filters)}
-        after = self._cursors.read("accounts", cursor, bound) if cursor else ("", "")
+        after = self._cursors.read("accounts", cursor, bound) if cursor else (filters.prefix, "")
         with self._db.read() as conn:
             rows = ledger_accounts.list_(
                 conn,
                 tenant_id=actor.tenant_id,
-                code_from=filters.prefix,
                 code_to=filters.prefix + AFTER_ANY,
                 currency=filters.currency,
                 status=filters.status,

@@ -57,7 +57,7 @@ class PaymentExports:
         user_id = actor.owner_id or filters.user_id
         if filters.user_id not in {None, user_id}:
             return iter(())  # Another's payments are as absent as those that do not exist (P41).
-        params = filters.of_tenant(actor.tenant_id)
+        params = {**filters.of_tenant(actor.tenant_id), "created_lt": filters.end}
         conn = stack.enter_context(self._db.snapshot(STALLED_MS))
         if user_id is None:
             return payments.export(conn, FETCH_ROWS, **params)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from services.cursors import Cursors
 
 T = TypeVar("T")
-LAST_ID = UUID(int=2**128 - 1)
+FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +51,15 @@ class Filters:
             "currency": self.currency,
             "reference": self.reference,
             "created_gte": _time(self.created_gte, "-infinity"),
-            "created_lt": _time(self.created_lt, "infinity"),
             "amount_gte": self.amount_gte,
             "amount_lte": self.amount_lte,
             "metadata": json.dumps(self.metadata or {}),
         }
+
+    @property
+    def end(self) -> str:
+        """Before which moment the payments were created that are shown."""
+        return _time(self.created_lt, "infinity")
 
 
 class PaymentQueries:
@@ -102,10 +106,9 @@ class PaymentQueries:
 
         A page reads LIST_SCAN_ROWS rows at most, so it may be short while there is a next one.
         """
-        bound = _bound(actor, filters)
-        before_at, before_id = (
-            self._cursors.read("payments", cursor, bound) if cursor else ("infinity", str(LAST_ID))
-        )
+        bound = bound_to(actor, filters)
+        start = [filters.end, str(FIRST_ID)]
+        before_at, before_id = self._cursors.read("payments", cursor, bound) if cursor else start
         rows = self._rows(actor, filters, limit + 1, before_at, UUID(before_id))
         shown = [row.payment for row in rows[:limit] if row.payment is not None]
         if len(shown) == len(rows):
@@ -198,6 +201,6 @@ def _time(value: datetime | None, default: str) -> str:
     return default if value is None else value.isoformat()
 
 
-def _bound(actor: Actor, filters: Filters) -> dict[str, Any]:
+def bound_to(actor: Actor, filters: Filters) -> dict[str, Any]:
     """Return what a cursor is bound to: it serves this list of this actor only (P45)."""
     return {"tenant": actor.tenant_id, "owner": _text(actor.owner_id), "filters": repr(filters)}

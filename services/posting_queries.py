@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from services.actors import Actor
     from services.cursors import Cursors
 
-LAST_ID = UUID(int=2**128 - 1)
+FIRST_ID = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,8 @@ class PostingQueries:
         next one. Raises CursorInvalid.
         """
         bound = {"tenant": actor.tenant_id, "filters": repr(filters)}
-        start = ("infinity", str(LAST_ID))
+        until = filters.posted_lt
+        start = (utc_text(until) if until else "infinity", str(FIRST_ID))
         before = self._cursors.read("transactions", cursor, bound) if cursor else start
         with self._db.read() as conn:
             rows = self._positions(conn, actor.tenant_id, filters, limit + 1, before)
@@ -124,11 +125,10 @@ class PostingQueries:
     def _positions(
         self, conn: Conn, tenant_id: str, filters: LogFilters, row_limit: int, before: Any
     ) -> list[PositionRow]:
-        since, until = filters.posted_gte, filters.posted_lt
+        since = filters.posted_gte
         asked: dict[str, Any] = {
             "tenant_id": tenant_id,
             "posted_gte": utc_text(since) if since else "-infinity",
-            "posted_lt": utc_text(until) if until else "infinity",
             "wanted": filters.wanted,
             "before_at": before[0],
             "before_id": UUID(before[1]),

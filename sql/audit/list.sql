@@ -1,7 +1,8 @@
 -- audit/list: what happened in a tenant, newest first, by keyset.
 -- why: a page looks at scan_rows rows at most, however rare the event is that is asked for; the row
 -- where it stopped comes too, so that the cursor can go on.
--- params: tenant_id text, event text?, from_at text, to_at text, before_at text,
+-- before_* is the only upper end: of two, the index would be read from the wrong one.
+-- params: tenant_id text, event text?, from_at text, before_at text,
 --   before_id uuid, scan_rows bigint, row_limit bigint
 -- kind: read | returns: many
 WITH seen AS (
@@ -23,7 +24,6 @@ WITH seen AS (
     WHERE
         a.tenant_id = :'tenant_id'::text
         AND a.at >= :'from_at'::text::timestamptz
-        AND a.at < :'to_at'::text::timestamptz
         AND (a.at, a.id) < (:'before_at'::text::timestamptz, :'before_id'::uuid)
     ORDER BY a.at DESC, a.id DESC
     LIMIT :'scan_rows'::bigint

@@ -1,6 +1,7 @@
 -- audit/list_by_user: what happened to one user, newest first, by keyset.
 -- why: its own file, so that the index on the user is used; else as audit/list.
--- params: tenant_id text, user_id uuid, event text?, from_at text, to_at text, before_at text,
+-- before_* is the only upper end: of two, the index would be read from the wrong one.
+-- params: tenant_id text, user_id uuid, event text?, from_at text, before_at text,
 --   before_id uuid, scan_rows bigint, row_limit bigint
 -- kind: read | returns: many
 WITH seen AS (
@@ -23,7 +24,6 @@ WITH seen AS (
         a.tenant_id = :'tenant_id'::text
         AND a.user_id = :'user_id'::uuid
         AND a.at >= :'from_at'::text::timestamptz
-        AND a.at < :'to_at'::text::timestamptz
         AND (a.at, a.id) < (:'before_at'::text::timestamptz, :'before_id'::uuid)
     ORDER BY a.at DESC, a.id DESC
     LIMIT :'scan_rows'::bigint

@@ -1,7 +1,8 @@
 -- ledger_accounts/list: accounts by code and currency, by keyset, with their balances.
 -- why: a prefix is a range of the unique key. A page looks at scan_rows accounts at most; its last
---   row may be where it stopped, which is not shown.
--- params: tenant_id text, code_from text, code_to text, currency text?, status text?, owner_id text?, metadata text, after_code text, after_currency text, scan_rows bigint, row_limit bigint
+--   row may be where it stopped, which is not shown. after_* is the only lower end: of two, the
+--   index would be read from the wrong one.
+-- params: tenant_id text, code_to text, currency text?, status text?, owner_id text?, metadata text, after_code text, after_currency text, scan_rows bigint, row_limit bigint
 -- kind: read | returns: many
 SELECT
     q.code, q.currency, q.name, q.normal_side, q.status, q.floor AS floor_minor,
@@ -29,8 +30,8 @@ FROM (
         FROM ledger_accounts AS c
         WHERE
             c.tenant_id = :'tenant_id'::text
-            AND c.code >= :'code_from'::text AND c.code < :'code_to'::text
             AND (c.code, c.currency) > (:'after_code'::text, :'after_currency'::text::char(3))
+            AND c.code < :'code_to'::text
         ORDER BY c.code, c.currency
         LIMIT :'scan_rows'::bigint
     ) AS a

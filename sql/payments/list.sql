@@ -1,7 +1,8 @@
 -- payments/list: payments of a tenant, newest first, by keyset.
 -- why: every filter is a parameter: SQL is never put together at run time.
 --   a page looks at scan_rows rows at most; the last row is where it stopped, without a payment.
--- params: tenant_id text, statuses text, currency text?, reference text?, created_gte text, created_lt text, amount_gte bigint, amount_lte bigint, metadata text, before_at text, before_id uuid, scan_rows bigint, row_limit bigint
+--   before_* is the only upper end: of two, the index would be read from the wrong one.
+-- params: tenant_id text, statuses text, currency text?, reference text?, created_gte text, amount_gte bigint, amount_lte bigint, metadata text, before_at text, before_id uuid, scan_rows bigint, row_limit bigint
 -- kind: read | returns: many
 WITH page AS (
     SELECT s.payment, s.created_at, s.id
@@ -14,7 +15,6 @@ WITH page AS (
         WHERE
             p.tenant_id = :'tenant_id'::text
             AND p.created_at >= :'created_gte'::text::timestamptz
-            AND p.created_at < :'created_lt'::text::timestamptz
             AND (p.created_at, p.id) < (:'before_at'::text::timestamptz, :'before_id'::uuid)
         ORDER BY p.created_at DESC, p.id DESC
         LIMIT :'scan_rows'::bigint
@@ -33,7 +33,6 @@ edge AS (
     WHERE
         p.tenant_id = :'tenant_id'::text
         AND p.created_at >= :'created_gte'::text::timestamptz
-        AND p.created_at < :'created_lt'::text::timestamptz
         AND (p.created_at, p.id) < (:'before_at'::text::timestamptz, :'before_id'::uuid)
         AND (SELECT count(*) FROM page) < :'row_limit'::bigint
     ORDER BY p.created_at DESC, p.id DESC

@@ -1,7 +1,8 @@
 -- postings/list: where transactions stand in the log, newest first, by keyset.
 -- why: a page looks at scan_rows transactions at most; its last row may be where it stopped, which
 --   is not shown. What they are is read by postings/list_by_ids.
--- params: tenant_id text, posted_gte text, posted_lt text, wanted text, before_at text, before_id uuid, scan_rows bigint, row_limit bigint
+--   before_* is the only upper end: of two, the index would be read from the wrong one.
+-- params: tenant_id text, posted_gte text, wanted text, before_at text, before_id uuid, scan_rows bigint, row_limit bigint
 -- kind: read | returns: many
 SELECT q.posted_at, q.id, q.is_shown, q.is_edge
 FROM (
@@ -14,7 +15,6 @@ FROM (
         WHERE
             h.tenant_id = :'tenant_id'::text
             AND h.posted_at >= :'posted_gte'::text::timestamptz
-            AND h.posted_at < :'posted_lt'::text::timestamptz
             AND (h.posted_at, h.id) < (:'before_at'::text::timestamptz, :'before_id'::uuid)
         ORDER BY h.posted_at DESC, h.id DESC
         LIMIT :'scan_rows'::bigint

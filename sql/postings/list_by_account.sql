@@ -1,7 +1,7 @@
 -- postings/list_by_account: where the transactions of one account stand in the log, newest first.
 -- why: they are found by its entries, from each stripe as many as the page may look at. What moved
 --   nothing is not among them: rejected transactions, changes of accounts.
--- params: tenant_id text, code text, currency text?, posted_gte text, posted_lt text, wanted text, before_at text, before_id uuid, scan_rows bigint, row_limit bigint
+-- params: tenant_id text, code text, currency text?, posted_gte text, wanted text, before_at text, before_id uuid, scan_rows bigint, row_limit bigint
 -- kind: read | returns: many
 SELECT q.posted_at, q.id, q.is_shown, q.is_edge
 FROM (
@@ -19,7 +19,6 @@ FROM (
                 l.tenant_id = :'tenant_id'::text AND l.account_id = a.account_id
                 AND l.stripe = n.stripe
                 AND l.posted_at >= :'posted_gte'::text::timestamptz
-                AND l.posted_at < :'posted_lt'::text::timestamptz
                 AND l.posted_at <= :'before_at'::text::timestamptz
                 AND (l.posted_at, l.tx_id) < (:'before_at'::text::timestamptz, :'before_id'::uuid)
             ORDER BY l.posted_at DESC, l.version DESC

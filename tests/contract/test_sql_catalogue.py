@@ -119,6 +119,19 @@ def variants(file: sql_files.SqlFile) -> int:
     return int(2 ** len(doubling))
 
 
+def test_a_keyset_is_the_only_end_that_a_page_starts_from() -> None:
+    """P44, LQ1: beside another end PostgreSQL may enter the index at that, and walk to the page."""
+    for name in NAMES:
+        text = (ROOT / "sql" / f"{name}.sql").read_text("utf-8")
+        for column, sign, start in KEYSET.findall(text):
+            ends = re.findall(rf"[ (]{re.escape(column)} {sign}=? :'(\w+)'", text)
+            assert set(ends) <= {start}, f"{name}: {column}"
+
+
+# `(p.created_at, p.id) < (:'before_at'`.
+KEYSET = re.compile(r"\((\w+\.\w+), [^()]+\) ([<>]) \(\s*:'(\w+)'")
+
+
 def test_every_file_belongs_to_one_repo_function_and_back() -> None:
     """AI8."""
     uses = [use for name in MODULES for use in repo_uses(name)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, cast
 
+import psycopg
 import pytest
 
+from repos.payments import LIST, LIST_BY_USER
 from services.payment_queries import Filters
 from tests.world import new_key
 
@@ -218,3 +221,47 @@ def test_a_page_ends_where_a_payment_is_made_meanwhile(world: World, actor: Acto
     assert [payment["id"] for payment in shown + rest] == made[::-1]
     assert end is None
     assert amounts(world, actor, Filters(amount_lte=2)) == [2, 1]
+
+
+# --- The deepest page ---------------------------------------------------------------------------
+
+FILL = """
+INSERT INTO payments (tenant_id, id, user_id, amount_minor, currency, status, created_at,
+    updated_at)
+SELECT 'default', gen_random_uuid(), u.id, 1, 'EUR', 'created', m.at, m.at
+FROM users AS u, generate_series(1, 8000) AS n,
+    LATERAL (SELECT timestamptz '2020-01-01Z' + n * interval '1 s') AS m (at)
+"""
+
+
+@pytest.mark.parametrize("statement", [LIST, LIST_BY_USER], ids=lambda each: each.name)
+def test_a_deep_page_reads_no_more_than_the_first(
+    world: World, database_owner: str, statement: Any
+) -> None:
+    """P44: keyset: the index is entered where the cursor stands, never walked up to it."""
+    given: dict[str, Any] = {
+        **Filters().of_tenant("default"),
+        "user_id": world.user_id,
+        "before_id": world.user_id,
+        "scan_rows": 10_000,
+        "row_limit": 10,
+    }
+    with psycopg.connect(database_owner) as conn:
+        conn.execute(FILL)
+        conn.execute("SET enable_seqscan = off; SET enable_sort = off; SET enable_bitmapscan = off")
+        conn.execute(b"PREPARE page AS " + statement.query)
+        first, deep = (
+            blocks(conn, [{**given, "before_at": at}[p.name] for p in statement.file.params])
+            for at in ("infinity", "2020-01-01 00:00:20Z")
+        )
+        conn.rollback()  # Payments without events.
+    assert deep <= first
+
+
+def blocks(conn: psycopg.Connection[Any], values: list[Any]) -> int:
+    """Return how many blocks the prepared page touches."""
+    written = ", ".join("NULL" if value is None else f"'{value}'" for value in values)
+    query = f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) EXECUTE page ({written})"
+    plan = "\n".join(line for (line,) in conn.execute(query.encode()).fetchall())
+    top = plan[plan.index("Buffers:") :].partition("\n")[0]
+    return sum(map(int, re.findall(r"(?:hit|read)=(\d+)", top)))
