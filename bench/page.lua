@@ -9,3 +9,9 @@ end
 function request()
   return wrk.format("GET", path)
 end
+
+function response(status, _, body)
+  if status ~= 200 then
+    print("wrong: " .. status .. " " .. body)
+  end
+end
