@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.races.test_payments import ACTORS, ROUNDS, actors, at_once, one_effect, outcomes
+from tests.races.test_payments import ACTORS, FEW, ROUNDS, actors, at_once, one_effect, outcomes
 from tests.world import new_key
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.world import Reply, World
 
 __all__ = ["actors"]
-FEW = max(1, ROUNDS // 3)
 OUT_OF_ORDER = (
     "SELECT count(*) FROM payment_events AS a JOIN payment_events AS b USING (payment_id)"
     " WHERE a.seq < b.seq AND a.xid >= b.xid"
@@ -35,18 +34,34 @@ def in_any_order(number: int, calls: list[Callable[[], Reply]]) -> list[Callable
 
 
 @pytest.mark.parametrize("sent", [2, ACTORS])
-def test_of_refunds_of_sixty_on_a_hundred_one_wins(
-    world: World, actors: ThreadPoolExecutor, sent: int
+@pytest.mark.parametrize("name", ["capture", "refunds", "disputes"])
+def test_of_sixties_on_a_hundred_one_wins(
+    world: World, actors: ThreadPoolExecutor, name: str, sent: int
 ) -> None:
     """P22: the race that many payment services lose; the others are told what is left."""
-    for _ in range(ROUNDS if sent == 2 else FEW):
-        payment_id = world.captured(10_000)
-        call = partial(world.command, payment_id, "refunds", {"amount_minor": 6_000})
-        answers = at_once(actors, [call] * sent)
-        assert outcomes(answers) == {"ok": 1, "amount_exceeds_refundable": sent - 1}
-        refused = [answer.json for answer in answers if answer.status_code != 201]
+    for _ in range(FEW):
+        payment_id = (
+            world.authorized(10_000, capture_method="manual_multiple")
+            if name == "capture"
+            else world.captured(10_000)
+        )
+        bodies = [
+            dispute(6_000) if name == "disputes" else {"amount_minor": 6_000} for _ in range(sent)
+        ]
+        answers = at_once(actors, [partial(world.command, payment_id, name, b) for b in bodies])
+        code, amount = SIXTIES[name]
+        assert outcomes(answers) == {"ok": 1, code: sent - 1}
+        refused = [answer.json for answer in answers if answer.status_code == 422]
         assert {answer["remaining_minor"] for answer in refused} == {4_000}
-        assert world.read(payment_id)["refunded_minor"] == 6_000
+        assert world.read(payment_id)[amount] == 6_000
+
+
+# The refusal of what comes second, and the amount that grows.
+SIXTIES = {
+    "capture": ("amount_exceeds_capturable", "captured_minor"),
+    "refunds": ("amount_exceeds_refundable", "refunded_minor"),
+    "disputes": ("amount_exceeds_refundable", "disputed_minor"),
+}
 
 
 def test_whole_refunds_at_once_are_one(world: World, actors: ThreadPoolExecutor) -> None:
