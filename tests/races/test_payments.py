@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.world import Reply, World
 
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "40"))
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "30"))
 FEW = int(os.environ.get("RACE_ROUNDS", "15"))  # Of what has many actors.
 SEED = int(os.environ.get("RACE_SEED", str(random.randrange(10**6))))
 ACTORS = 8
