@@ -1354,6 +1354,27 @@ CREATE FUNCTION public.payment_event_json(e public.payment_events) RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN jsonb_build_object('id', (((e).payment_id || '-'::text) || (e).seq), 'payment_id', (e).payment_id, 'seq', (e).seq, 'type', (e).type, 'amount_minor', (e).amount_minor, 'status_from', (e).status_from, 'status_to', (e).status_to, 'after', (e).after, 'object_id', (e).object_id, 'actor', (e).actor, 'request_id', (e).request_id, 'created_at', (e).created_at);
 
+CREATE FUNCTION public.payment_events_in_order() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    -- A query of its own, not of the statement that waited: it sees what was committed meanwhile.
+    new.xid := greatest(
+        new.xid,
+        (
+            SELECT e.xid
+            FROM payment_events AS e
+            WHERE
+                e.tenant_id = new.tenant_id AND e.payment_id = new.payment_id
+                AND e.seq < new.seq AND e.epoch = new.epoch
+            ORDER BY e.seq DESC
+            LIMIT 1
+        )
+    );
+    RETURN new;
+END
+$$;
+
 CREATE FUNCTION public.payment_status_of(authorized bigint, captured bigint, voided bigint, refunded bigint, disputed bigint, charged_back bigint, end_reason public.payment_end_reason) RETURNS public.payment_status
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     AS $$
@@ -2269,6 +2290,8 @@ ALTER TABLE public.payments DISABLE TRIGGER legacy_gate;
 CREATE TRIGGER legacy_gate BEFORE INSERT OR DELETE OR UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.legacy_gate();
 
 ALTER TABLE public.users DISABLE TRIGGER legacy_gate;
+
+CREATE TRIGGER payment_events_in_order BEFORE INSERT ON public.payment_events FOR EACH ROW WHEN ((new.seq > 1)) EXECUTE FUNCTION public.payment_events_in_order();
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_replaced_by_fkey FOREIGN KEY (tenant_id, replaced_by) REFERENCES public.api_keys(tenant_id, id);

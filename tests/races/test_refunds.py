@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["actors"]
 OUT_OF_ORDER = (
     "SELECT count(*) FROM payment_events AS a JOIN payment_events AS b USING (payment_id)"
-    " WHERE a.seq < b.seq AND a.xid >= b.xid"
+    " WHERE a.seq < b.seq AND a.xid > b.xid"
 )
 
 

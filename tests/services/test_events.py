@@ -55,6 +55,27 @@ def test_a_page_looks_at_a_bounded_number_of_events(
     assert payments(page(world, second.next_after)) == []
 
 
+LATE = """
+INSERT INTO payment_events
+    (tenant_id, payment_id, seq, type, status_to, after, actor, request_id, key, created_at)
+SELECT tenant_id, payment_id, seq + 1, type, status_to, after, actor, request_id, key, created_at
+FROM payment_events WHERE payment_id = %s
+RETURNING xid > pg_current_xact_id(), xid = (SELECT xid FROM payment_events WHERE payment_id = %s)
+"""
+
+
+def test_an_event_never_comes_before_an_earlier_one_of_its_payment(
+    world: World, database: str
+) -> None:
+    """E2: who waited for a payment may hold a lesser transaction id than who was let in first."""
+    with psycopg.connect(database) as waiter:
+        waiter.execute("SELECT pg_current_xact_id()")
+        payment_id = world.payment()
+        found = waiter.execute(LATE, (payment_id, payment_id)).fetchone()
+        waiter.rollback()
+    assert found == (True, True)
+
+
 # --- Epochs -------------------------------------------------------------------------------------
 
 
