@@ -29,6 +29,7 @@ class Connections(Generic[C]):
     def __init__(self, connect: Callable[[], C]) -> None:
         self._connect = connect
         self._idle: deque[C] = deque()  # Its ends are safe to use from every thread.
+        self._keeps = True
 
     @contextmanager
     def use(self) -> Iterator[C]:
@@ -51,12 +52,13 @@ class Connections(Generic[C]):
         self._give_back(connection)
 
     def _give_back(self, connection: C) -> None:
-        if len(self._idle) < IDLE_MAX:
+        if self._keeps and len(self._idle) < IDLE_MAX:
             self._idle.append(connection)
         else:
             connection.close()
 
     def close(self) -> None:
-        """Close what is idle; a later use opens again."""
+        """Close what is idle, and from now on what is given back; a later use opens its own."""
+        self._keeps = False
         while self._idle:
             self._idle.pop().close()

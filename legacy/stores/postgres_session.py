@@ -46,11 +46,15 @@ def connect(dsn: str, timeout_ms: int) -> DeadlineConnection:
         connection = DeadlineConnection.connect(
             dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
         )
+    except psycopg.Error as exc:
+        raise LegacyUnavailable(f"PostgreSQL: {type(exc).__name__}") from None
+    try:
         # Another encoding is converted by the server; bytes of none (SQL_ASCII) come as they are.
         if connection.info.parameter_status("server_encoding") != "SQL_ASCII":
             connection.execute("SET client_encoding = 'UTF8'")
         connection.execute(_SETTINGS, {"timeout_ms": str(timeout_ms)})
     except psycopg.Error as exc:
+        connection.close()
         raise LegacyUnavailable(f"PostgreSQL: {type(exc).__name__}") from None
     return connection
 

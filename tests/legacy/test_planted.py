@@ -14,9 +14,11 @@ from legacy.stores.postgres import PostgresStore
 from tests.legacy.maps import maps, shop
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.legacy.conftest import Move
 
-# 1,000,000 were run once; they take minutes.
+# PLANTED_ROWS=1000000 takes minutes.
 ROWS = int(os.environ.get("PLANTED_ROWS", "2000"))
 SHOP = """
 CREATE SCHEMA shop;
@@ -76,7 +78,7 @@ EXPECTED = sorted(
 
 
 @pytest.fixture
-def planted(move: Move) -> Move:
+def planted(move: Move) -> Iterator[Move]:
     """Users in phase 3 over a table in PostgreSQL, equal but for what was planted."""
     head = 'adapter = "postgres"\ndsn_env = "SHOP_DSN"'
     text = shop(head, ("shop.customers", "shop.orders")).partition("[payments]")[0]
@@ -94,7 +96,8 @@ def planted(move: Move) -> Move:
     move.backfilled()
     for plant in PLANTS:
         move.copied(plant)
-    return move
+    yield move
+    store.close()
 
 
 def verify(move: Move, **given: Any) -> Report:
