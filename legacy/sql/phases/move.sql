@@ -37,7 +37,7 @@ counted AS (
     UPDATE shadow_counts AS c
     SET compared = 0, matched = 0, mismatched = 0, ignored = 0, failed = 0, dropped = 0
     FROM moved AS m
-    WHERE c.tenant_id = m.tenant_id AND c.domain = m.domain AND c.day >= current_date
+    WHERE c.tenant_id = m.tenant_id AND c.domain = m.domain AND c.day >= now()::date
 ),
 
 audited AS (

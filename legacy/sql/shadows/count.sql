@@ -7,7 +7,7 @@ INSERT INTO shadow_counts AS c (
     tenant_id, domain, day, compared, matched, mismatched, ignored, failed, dropped
 )
 VALUES (
-    :'tenant_id'::text, :'domain'::text, current_date, :'compared'::bigint, :'matched'::bigint,
+    :'tenant_id'::text, :'domain'::text, now()::date, :'compared'::bigint, :'matched'::bigint,
     :'mismatched'::bigint, :'ignored'::bigint, :'failed'::bigint, :'dropped'::bigint
 )
 ON CONFLICT (tenant_id, domain, day) DO UPDATE
