@@ -6,13 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 import observability
+from services.health import Health
 from services.scrape import measure
 
 if TYPE_CHECKING:
     import pytest
     from prometheus_client import Gauge
 
-    from services.health import Health
     from tests.world import World
 
 
@@ -36,7 +36,7 @@ def test_a_scrape_shows_release_flags_schema_and_books(world: World) -> None:
 
 def test_what_nobody_could_say_is_no_number(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old value would look like a good one."""
-    monkeypatch.setattr(type(world.services.health), "ledger", lambda _: None)
+    monkeypatch.setattr(Health, "ledger", lambda _: None)
     measure(world.services.health)
     assert math.isnan(value(observability.ledger_seal_lag_seconds))
 
