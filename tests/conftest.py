@@ -44,8 +44,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PG_MAJOR = int(os.environ.get("TEST_PG_MAJOR", "18"))
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 # These have no SQL of their own: what they call is tested on 16 one layer below. Files of
-# contract/ that have say so.
-ABOVE_SQL = {"blueprints", "commands", "contract", "faults"}
+# contract/ and legacy/ that have say so.
+ABOVE_SQL = {"blueprints", "commands", "contract", "faults", "legacy"}
 # Durability is not what these databases are for, and a suite makes hundreds of them. Tests of
 # faults ask for `own_servers`, which keep every promise.
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from legacy.columns import ColumnMap, Raw
 
+pytestmark = pytest.mark.database  # Runs on 16 too.
+
 ROWS = int(os.environ.get("CANONICAL_ROWS", "3000"))
 MAPS = maps(shop('adapter = "postgres"\ndsn_env = "DSN"'), {"DSN": "x"})
 TEXTS = [

@@ -17,6 +17,8 @@ from tests.legacy.maps import maps, shop
 if TYPE_CHECKING:
     from tests.legacy.conftest import Move
 
+pytestmark = pytest.mark.database  # Runs on 16 too.
+
 
 @pytest.fixture
 def both(move: Move) -> Move:

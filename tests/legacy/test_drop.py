@@ -17,6 +17,8 @@ from tests.contract.tree import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.database  # Runs on 16 too.
+
 
 def test_drop_sql_takes_away_all_that_the_migration_made(
     database_owner: str, tmp_path: Path

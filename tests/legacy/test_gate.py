@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.database  # Runs on 16 too.
+
 GATE = 1397902407
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "20"))
 

@@ -13,6 +13,8 @@ from tests.legacy.conftest import captured, payment, user
 if TYPE_CHECKING:
     from tests.legacy.conftest import Move
 
+pytestmark = pytest.mark.database  # Runs on 16 too.
+
 
 @pytest.fixture
 def dual(move: Move) -> Move:

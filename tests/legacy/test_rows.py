@@ -7,11 +7,15 @@ import contextlib
 import importlib
 import pkgutil
 
+import pytest
+
 from legacy import rows
 from legacy.rows import SQL
 from persistence import sql_check, sql_files
 from persistence.db import Database, DbSettings
 from tests.contract.tree import ROOT
+
+pytestmark = pytest.mark.database  # Runs on 16 too.
 
 MODULES = sorted(each.name for each in pkgutil.iter_modules(rows.__path__))
 for module in MODULES:

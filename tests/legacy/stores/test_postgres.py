@@ -28,6 +28,8 @@ from tests.legacy.maps import maps, shop
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.database  # Runs on 16 too.
+
 SCHEMA = """
 CREATE SCHEMA shop;
 CREATE TABLE shop.customers (
