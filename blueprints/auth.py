@@ -47,7 +47,6 @@ from errors import (
     InvalidCredentials,
     InvalidHeader,
     NotFound,
-    OutcomeUnknown,
     RateLimited,
     RefreshTokenExpired,
     RefreshTokenInvalid,
@@ -75,7 +74,6 @@ COUNTED = (
     DatabaseUnavailable,
     DeadlineExceeded,
     Contention,
-    OutcomeUnknown,
 )
 HASHES = (*COUNTED, AuthBusy)
 

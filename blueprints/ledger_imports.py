@@ -15,7 +15,7 @@ from blueprints.ledger_accounts import LEDGER
 from blueprints.payment_exports import CSV, NDJSON
 from blueprints.policy import scope
 from blueprints.posting_batches import read_items
-from errors import AppError, BatchTooLarge, FileDamaged, OutcomeUnknown
+from errors import AppError, BatchTooLarge, FileDamaged
 from services.import_files import Lines, csv_items, ndjson_items
 from services.ledger_imports import ImportReport, LedgerImports
 from services.postings import Order
@@ -32,7 +32,7 @@ routes = Blueprint("ledger_imports", __name__)
     switch=LEDGER,
     query=LedgerImportQuery,
     answers={200: LedgerImportAnswer},
-    errors=(FileDamaged, BatchTooLarge, OutcomeUnknown),
+    errors=(FileDamaged, BatchTooLarge),
     cost="heavy",
     streams=(NDJSON, CSV),
 )

@@ -64,7 +64,6 @@ WITH_KEY: tuple[type[AppError], ...] = (
     IdempotencyInProgress,
     IdempotencyKeyCancelled,
     IdempotencyKeyReused,
-    OutcomeUnknown,
 )
 
 
@@ -85,6 +84,8 @@ def errors_of(op: Operation, method: str, *, has_path: bool) -> list[type[AppErr
         found += WITH_BODY
     if op.keyed:
         found += WITH_KEY
+    if method != "GET":
+        found.append(OutcomeUnknown)
     if op.switch:
         found.append(FeatureDisabled)
     return sorted(dict.fromkeys([*found, *op.errors]), key=lambda error: (error.status, error.code))

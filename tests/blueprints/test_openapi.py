@@ -107,6 +107,13 @@ def test_every_error_is_described_where_it_can_come(document: dict[str, Any]) ->
     assert codes(document, "/v1/things/{thing_id}", "patch") >= {"not_found", "version_mismatch"}
 
 
+def test_whatever_writes_may_lose_its_answer(document: dict[str, Any]) -> None:
+    """AE8: with a key or without one; what only reads is simply asked again."""
+    for path, methods in document["paths"].items():
+        for method in methods:
+            assert ("outcome_unknown" in codes(document, path, method)) == (method != "get")
+
+
 def test_a_status_may_be_an_answer_and_a_problem(document: dict[str, Any]) -> None:
     """OH1: not ready is an answer; overloaded is a problem; both are 503."""
     content = document["paths"]["/readyz"]["get"]["responses"]["503"]["content"]
