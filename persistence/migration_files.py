@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -122,6 +123,7 @@ def read(path: Path) -> MigrationFile:
     return parse(int(match[1]), path.stem, text)
 
 
+@functools.lru_cache(maxsize=1024)  # A process may make many applications: each file is split once.
 def parse(version: int, name: str, text: str) -> MigrationFile:
     """Return the migration that `text` is; raises Misconfigured."""
     if "\0" in text:

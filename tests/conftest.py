@@ -274,7 +274,7 @@ def _migrate(url: str) -> None:
 
 def _create(admin: psycopg.Connection[Any], name: str, template: str) -> None:
     admin.execute(
-        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY WAL_LOG").format(
+        sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY FILE_COPY").format(
             sql.Identifier(name), sql.Identifier(OWNER_ROLE), sql.Identifier(template)
         )
     )
