@@ -28,6 +28,7 @@ import pytest
 import redis
 import structlog
 from psycopg import sql
+from werkzeug.routing import Rule
 
 import observability
 from persistence.embedded import EmbeddedServers, EmbeddedSettings
@@ -75,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(program): is left out, and counted, without it")
     config.stash[LEFT_OUT] = Counter()
     _refuse_outside_sockets()
+    _compile_routes_once()
     # A shell starts what stands in its background deaf to Ctrl-C, and commands would inherit it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -92,6 +94,20 @@ def _refuse_outside_sockets() -> None:
         connect(self, address)
 
     socket.socket.connect = guarded  # type: ignore[method-assign, assignment]
+
+
+def _compile_routes_once() -> None:
+    """Keep what Werkzeug compiles of a route: thousands of applications here have the same ones."""
+    compiled: dict[tuple[str, bool], Any] = {}
+    compile_anew = Rule._compile_builder
+
+    def kept(self: Rule, append_unknown: bool = True) -> Any:
+        name = (self.rule, append_unknown)
+        if self.defaults or name not in compiled:
+            compiled[name] = compile_anew(self, append_unknown)
+        return compiled[name]
+
+    Rule._compile_builder = kept  # type: ignore[method-assign]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

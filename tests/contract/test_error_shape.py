@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import re
@@ -22,6 +23,7 @@ from tests.world import World, new_key
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flask import Flask
     from werkzeug.test import TestResponse
 
 SECRET = "Zq7vSecretValue"  # It is sent as a value everywhere, and must come back from nowhere.
@@ -51,10 +53,15 @@ def refused(answer: TestResponse, world: World) -> dict[str, Any]:
     assert list(found)[: len(MEMBERS)] == MEMBERS
     assert found["status"] == answer.status_code
     assert found["request_id"] == answer.headers["X-Request-ID"]
-    schemas = described(world.app)[0]["components"]
-    jsonschema_rs.validate({**schemas["schemas"]["Problem"], "components": schemas}, found)
+    _problem(world.app).validate(found)
     assert SECRET not in answer.get_data(as_text=True) + str(answer.headers)
     return found
+
+
+@functools.lru_cache(maxsize=1)  # To read a schema of this size takes longer than a request.
+def _problem(app: Flask) -> Any:
+    schemas = described(app)[0]["components"]
+    return jsonschema_rs.validator_for({**schemas["schemas"]["Problem"], "components": schemas})
 
 
 def bodies(schema: dict[str, Any], known: dict[str, Any], user_id: str) -> Iterator[bytes]:
