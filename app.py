@@ -144,7 +144,9 @@ def _services(config: Config) -> Services:
         idempotency=idempotency,
         key_cancellation=_key_cancellation(config, db, idempotency, payments, payment_queries),
         ledger=Ledger(db, cursors, currencies, config.list_scan_rows),
-        ledger_exports=LedgerExports(db, config.ledger_export_fetch_rows),
+        ledger_exports=LedgerExports(
+            db, config.ledger_export_fetch_rows, config.ledger_export_concurrency
+        ),
         ledger_reports=LedgerReports(db, cursors, currencies),
         ledger_accounts=LedgerAccounts(db, writes, cursors, currencies, config.list_scan_rows),
         password_changes=people.password_changes,

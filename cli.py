@@ -16,6 +16,7 @@ from commands.jobs import idempotency_cleanup, jobs_group, ledger_catch_up, work
 from commands.jws_verify import jws_verify
 from commands.ledger_accounts import ledger_accounts
 from commands.ledger_data import ledger_export, ledger_import
+from commands.ledger_history import ledger_history
 from commands.migrate import migrate
 from commands.openapi import openapi
 from commands.proofs import verify_proof
@@ -49,6 +50,7 @@ ALL = (
     ledger_accounts,
     ledger_catch_up,
     ledger_export,
+    ledger_history,
     ledger_import,
     ledger_redact,
     ledger_seal,

@@ -466,6 +466,9 @@ class Config(BaseSettings):
     ledger_export_fetch_rows: Number = _number(
         2_000, 1, 100_000, "Rows that an export of the ledger reads in one round trip."
     )
+    ledger_export_concurrency: Number = _number(
+        2, 1, 64, "Exports of the ledger at once in a worker; one more is 429 `export_busy`."
+    )
     ledger_backdate_max_days: Number = _number(
         366, 0, 36_600, "How far back a transaction may count from; 0 forbids it."
     )

@@ -558,6 +558,12 @@ class RateLimited(AppError):
     code, status, title, retryable = "rate_limited", 429, "Rate limited", True
 
 
+class ExportBusy(AppError):
+    """Too many exports of the ledger are running: wait for one to end."""
+
+    code, status, title, retryable = "export_busy", 429, "Export busy", True
+
+
 class Overloaded(AppError):
     """The service is busy."""
 

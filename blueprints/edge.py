@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from services import Services
     from services.actors import Actor
 
+    Shown = type[Answer] | str
+    Answers = Mapping[int, Shown | tuple[Shown, ...] | None]
+
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 ID = re.compile(ID_PATTERN)
 
@@ -76,7 +79,7 @@ class Operation:
     policy: Policy
     body: type[Model] | None
     query: type[Model] | None
-    answers: Mapping[int, type[Answer] | tuple[str, ...] | str | None]
+    answers: Answers
     errors: tuple[type[AppError], ...]
     keyed: bool
     by_id: bool
@@ -99,7 +102,7 @@ class Operation:
 def operation(
     *,
     policy: Policy,
-    answers: Mapping[int, type[Answer] | tuple[str, ...] | str | None],
+    answers: Answers,
     body: type[Model] | None = None,
     query: type[Model] | None = None,
     errors: tuple[type[AppError], ...] = (),
@@ -113,8 +116,8 @@ def operation(
 ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
     """Declare a view `def view(call: Call, thing_id: UUID) -> Response`.
 
-    `answers` maps a status to the model of its JSON, to a media type or several, or to None for no
-    body.
+    `answers` maps a status to the model of its JSON, to a media type, to several of these, or to
+    None for no body.
     `errors` are the view's own; the frame's are known. `keyed`: Idempotency-Key is read, and
     `call.claim` made. If-Match is read where `errors` holds VersionMismatch. A path parameter
     annotated UUID is an id: 404 unless it has 36 lower-case characters (AE6).

@@ -9,7 +9,7 @@ from blueprints.edge import Call, operation
 from blueprints.hooks import services
 from blueprints.payment_exports import CSV, NDJSON, pieces
 from blueprints.policy import scope
-from errors import NotSealed
+from errors import ExportBusy, NotSealed
 from services.ledger_exports import ExportAsk
 
 routes = Blueprint("ledger_exports", __name__)
@@ -20,7 +20,7 @@ routes = Blueprint("ledger_exports", __name__)
     policy=scope("ledger:read"),
     query=LedgerExportQuery,
     answers={200: (NDJSON, CSV)},
-    errors=(NotSealed,),
+    errors=(NotSealed, ExportBusy),
     cost="heavy",
 )
 def export(call: Call) -> Response:

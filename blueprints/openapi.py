@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from werkzeug.routing import Rule
 
+    from blueprints.edge import Shown
+
 VERSION = "1"
 ABOUT = """\
 Strongroom takes payments and keeps their double-entry ledger: a command moves money, writes the \
@@ -155,11 +157,9 @@ def _responses(rule: Rule, method: str, op: Operation, known: Schemas) -> dict[s
     made: dict[str, Any] = {}
     for status, answer in op.answers.items():
         response = made[str(status)] = {"description": _said(status), "headers": _named(op, status)}
-        if isinstance(answer, str | tuple):
-            kinds = (answer,) if isinstance(answer, str) else answer
-            response["content"] = {kind: {"schema": {}} for kind in kinds}
-        elif answer is not None:
-            response["content"] = {"application/json": {"schema": known[answer, "serialization"]}}
+        if answer is not None:
+            shown = answer if isinstance(answer, tuple) else (answer,)
+            response["content"] = dict(_content(each, known) for each in shown)
     by_status: dict[int, list[type[AppError]]] = {}
     for error in errors_of(op, method, has_path=bool(rule.arguments)):
         by_status.setdefault(error.status, []).append(error)
@@ -171,6 +171,12 @@ def _responses(rule: Rule, method: str, op: Operation, known: Schemas) -> dict[s
         )
         response.setdefault("content", {})[MEDIA_TYPE] = {"schema": schema}
     return made
+
+
+def _content(answer: Shown, known: Schemas) -> tuple[str, dict[str, Any]]:
+    if isinstance(answer, str):
+        return answer, {"schema": {}}
+    return "application/json", {"schema": known[answer, "serialization"]}
 
 
 def _said(status: int) -> str:

@@ -97,8 +97,9 @@ def schemas(found: list[Operation]) -> tuple[Schemas, dict[str, Any]]:
         if op.body is not None:
             wanted[op.body, "validation"] = None
         for answer in op.answers.values():
-            if isinstance(answer, type) and issubclass(answer, Answer):
-                wanted[answer, "serialization"] = None
+            for each in answer if isinstance(answer, tuple) else (answer,):
+                if isinstance(each, type) and issubclass(each, Answer):
+                    wanted[each, "serialization"] = None
     references, whole = models_json_schema(
         list(wanted), schema_generator=PlainSchema, ref_template=REF + "{model}"
     )

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain, islice
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
-from errors import NotSealed
+from errors import ExportBusy, NotSealed
 from repos import ledger_exports
 from services.csv_records import cell, recorder
 from services.ledger import utc_text
@@ -68,18 +69,23 @@ class LedgerExport:
 class LedgerExports:
     """Begins exports."""
 
-    def __init__(self, db: Database, fetch_rows: int) -> None:
-        """`fetch_rows`: so many come in one round trip."""
+    def __init__(self, db: Database, fetch_rows: int, concurrency: int = 1) -> None:
+        """`fetch_rows`: so many come in one round trip. `concurrency`: so many run at once."""
         self._db = db
         self._fetch_rows = fetch_rows
+        self._places = BoundedSemaphore(concurrency)
 
     def begin(self, tenant_id: str, ask: ExportAsk, *, is_patient: bool = False) -> LedgerExport:
-        """Return the lines. Raises NotSealed: nothing is final yet, and no end was given.
+        """Return the lines. Raises NotSealed: nothing is final yet, and no end was given; and
+        ExportBusy: each holds a connection and a snapshot for as long as its reader likes.
 
         The first is read now: what fails then can still be answered as any other failure.
         `is_patient`: a reader may take any time, as a command does.
         """
+        if not self._places.acquire(blocking=False):
+            raise ExportBusy("Others are being written: wait until one has ended.")
         with ExitStack() as stack:
+            stack.callback(self._places.release)
             conn = stack.enter_context(self._db.snapshot(0 if is_patient else STALLED_MS))
             end = ledger_exports.get_end(conn, tenant_id=tenant_id)
             if end is None and ask.posted_lt is None:

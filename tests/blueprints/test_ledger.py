@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -75,6 +76,30 @@ def test_a_balance_has_all_its_fields(world: World) -> None:
         "version": 1,
         "final": False,
     }
+
+
+def test_a_statement_is_csv_for_whom_accepts_that(world: World) -> None:
+    """Ledger page, section 9: the same page as records; `Link` leads to the next one."""
+    captured(world)
+    captured(world, 700, 7)
+    path = f"{ACCOUNTS}/{available(world)}/entries?limit=1&order=asc"
+    accept = "text/csv, application/json;q=0.5"
+
+    first = world.get(path, Accept=accept)
+    following = first.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+    second = world.get(following, Accept=accept)
+    records = [
+        record
+        for answer in (first, second)
+        for record in csv.DictReader(answer.get_data(as_text=True).splitlines())
+    ]
+
+    assert first.content_type == "text/csv; charset=utf-8"
+    assert [record["balance_after_minor"] for record in records] == ["4850", "5543"]
+    assert list(records[0]) == list(read(world, path.removeprefix(f"{ACCOUNTS}/"))["data"][0])
+    assert "Link" not in second.headers
+    for other in ("*/*", "text/html", "application/json, text/csv"):
+        assert world.get(path, Accept=other).content_type == "application/json"
 
 
 def test_a_past_balance_knows_what_was_posted(world: World) -> None:

@@ -6,13 +6,16 @@ import csv
 import io
 import json
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from commands.ledger_data import ledger_export, ledger_import
+from errors import NotSealed
 from services.export_lines import ExportLines
+from services.ledger_exports import ExportAsk
 from services.posting_batches import PostingBatches
 from tests.sealing import seal_all, sealing
 from tests.teller import Teller
@@ -229,3 +232,22 @@ def test_nothing_final_is_no_export(teller: Teller, dump: Callable[..., bytes]) 
     found = teller.world.get("/v1/ledger/export?posted_lt=2100-01-01T00:00:00Z")
     assert json.loads(found.data.splitlines()[-1])["count"] == 0
     assert dump() == b""
+
+
+def test_exports_at_once_are_few(teller: Teller) -> None:
+    """Ledger page, section 14: 429 while two run; what ends gives its place back."""
+    exports, ask = teller.services.ledger_exports, ExportAsk(posted_lt=datetime.now(UTC))
+    for _ in range(3):
+        with pytest.raises(NotSealed):
+            exports.begin("default", ExportAsk())
+    running = [exports.begin("default", ask) for _ in range(2)]
+
+    path = "/v1/ledger/export?posted_lt=2100-01-01T00:00:00Z"
+    refused = teller.world.get(path)
+    running[0].close()
+    taken = [teller.world.get(path).status_code for _ in range(3)]
+    running[1].close()
+
+    assert (refused.status_code, refused.json["code"]) == (429, "export_busy")
+    assert (refused.headers["Retry-After"], refused.json["retryable"]) == ("1", True)
+    assert taken == [200, 200, 200]
