@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -330,10 +331,20 @@ def clone(
 
 
 def _assert_invariants(url: str) -> None:
+    """Run the checks that read a table which has ever held a row: of the others none finds any."""
     broken = {}
     with psycopg.connect(url, autocommit=True) as conn:
+        found = conn.execute(
+            "SELECT array_agg(relname::text) FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            " AND pg_relation_size(oid) > 0"
+        ).fetchone()
+        filled = set(found[0] or ()) if found else set()
         for path in sorted(ROOT.glob("sql/checks/*.sql")):
-            rows = conn.execute(path.read_bytes()).fetchall()
+            text = path.read_text("utf-8")
+            if filled.isdisjoint(re.findall(r"\w+", text)):
+                continue
+            rows = conn.execute(text.encode()).fetchall()
             if rows:
                 broken[path.stem] = rows[:3]
     assert not broken, f"The test broke an invariant (AT3): {broken}"
