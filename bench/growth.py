@@ -1,7 +1,7 @@
 """B9: does a full book cost more than an empty one? B1 and the deepest page of a list, twice.
 
-The same service is measured with few payments stored and then with many. What is filled in is what
-a command would have left: a payment, its event and its key.
+Two services, over a book of few payments and one of many, take turns. What is filled in is what a
+command would have left: a payment, its event and its key.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bench.over_http import CONNECTIONS, WARM_UP_S
 from bench.report import Row
 from bench.stage import CURRENCY, ROOT, TENANT, USER_HEAD, USERS
 from config import Config
+from persistence.embedded_postgres import DATABASE
 from services.actors import Actor
 from services.cursors import Cursors
 from services.payment_queries import Filters, bound_to
@@ -61,20 +62,23 @@ FROM made
 
 
 def stored(stage: Stage, rounds: int, seconds: int, many: int) -> list[Row]:
-    """Measure with 10,000 payments stored, then with `many`; the ratio is many over few."""
+    """Measure with 10,000 payments stored and with `many`, in turn; the ratio is many over few."""
     _fill(stage, 1, FEW)
-    few = _measure(stage, rounds, seconds)
+    stage.copy("few")
+    pages = {"few": _deepest(stage)}
     _fill(stage, FEW + 1, many)
-    full = _measure(stage, rounds, seconds)
+    pages[DATABASE] = _deepest(stage)
+    found = _measure(stage, rounds, seconds, pages)
     return [
-        *_rows("B9", "create and capture", few, full, "load", many),
-        *_rows("", "the deepest page of a list", few, full, "page", many),
+        *_rows("B9", "create and capture", found, "load", many),
+        *_rows("", "the deepest page of a list", found, "page", many),
     ]
 
 
-def _rows(id_: str, what: str, few: Rounds, full: Rounds, name: str, many: int) -> list[Row]:
-    speeds = [[sample.per_s for sample in found[name]] for found in (full, few)]
-    errors = [sample.errors for found in (full, few) for sample in found[name]]
+def _rows(id_: str, what: str, found: Rounds, name: str, many: int) -> list[Row]:
+    samples = [found[f"{name}, {database}"] for database in (DATABASE, "few")]
+    speeds = [[sample.per_s for sample in each] for each in samples]
+    errors = [sample.errors for each in samples for sample in each]
     return [
         Row(id_, f"{what}: {many:,} stored over {FEW:,}", ratio(*speeds), target=0.8, goal=0.95),
         Row("", f"{what}, {FEW:,} stored, requests/s", Figure.of(speeds[1])),
@@ -83,13 +87,14 @@ def _rows(id_: str, what: str, few: Rounds, full: Rounds, name: str, many: int) 
     ]
 
 
-def _measure(stage: Stage, rounds: int, seconds: int) -> Rounds:
-    url = f"http://127.0.0.1:{stage.service()}"
-    arguments = {"load": [stage.api_key, str(USERS)], "page": [stage.api_key, _deepest(stage)]}
-    contenders: dict[str, Callable[[int], Sample]] = {
-        name: partial(_wrk, url, ROOT / "bench" / f"{name}.lua", given)
-        for name, given in arguments.items()
-    }
+def _measure(stage: Stage, rounds: int, seconds: int, pages: dict[str, str]) -> Rounds:
+    contenders: dict[str, Callable[[int], Sample]] = {}
+    for name in ("load", "page"):
+        for database, page in pages.items():
+            url = f"http://127.0.0.1:{stage.service(database)}"
+            arguments = [stage.api_key, str(USERS) if name == "load" else page]
+            script = ROOT / "bench" / f"{name}.lua"
+            contenders[f"{name}, {database}"] = partial(_wrk, url, script, arguments)
     for run in contenders.values():
         run(WARM_UP_S)
     return alternate({name: partial(run, seconds) for name, run in contenders.items()}, rounds)

@@ -16,7 +16,7 @@ import psycopg
 from bench.processes import BenchError, free_port, running, wait_for
 from persistence.db import Database, DbSettings
 from persistence.embedded import EmbeddedServers, EmbeddedSettings
-from persistence.embedded_postgres import OWNER_ROLE, SUPERUSER
+from persistence.embedded_postgres import APP_ROLE, DATABASE, OWNER_ROLE, SUPERUSER
 from repos import ledger
 from services.actors import GRANTABLE
 from services.api_keys import ApiKeys
@@ -49,7 +49,7 @@ class Stage:
         self.var = WORK / "var"
         self.servers = EmbeddedServers(EmbeddedSettings(self.var))
         self.api_key = ""
-        self._service_port = 0
+        self._ports: dict[str, int] = {}
         self.service_pid = 0
         self._open = contextlib.ExitStack()
 
@@ -76,7 +76,7 @@ class Stage:
     @property
     def owner_url(self) -> str:
         """The service's database as the owner of its tables."""
-        return self.url(OWNER_ROLE, "strongroom")
+        return self.url(OWNER_ROLE, DATABASE)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -101,16 +101,29 @@ class Stage:
         """The whole environment of a command of the service."""
         return {**os.environ, **self.environment}
 
-    def service(self) -> int:
-        """Start the service as gunicorn.conf.py has it; return its port."""
-        if self._service_port:
-            return self._service_port
+    def service(self, database: str = DATABASE) -> int:
+        """Start the service over a database as gunicorn.conf.py has it; return its port."""
+        if database in self._ports:
+            return self._ports[database]
         port = free_port()
         command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
-        environment = {**self.environment, "PORT": str(port)}
-        self.service_pid = self._start("service", command, ROOT, environment)
-        self._service_port = port
+        environment = {**self.environment, **self._stores(database), "PORT": str(port)}
+        self.service_pid = self._start(f"service-{database}", command, ROOT, environment)
+        self._ports[database] = port
         return port
+
+    def copy(self, database: str) -> None:
+        """Make a database that holds what the service's holds now."""
+        with psycopg.connect(self.url(SUPERUSER, "postgres"), autocommit=True) as conn:
+            conn.execute(f"CREATE DATABASE {database} TEMPLATE {DATABASE} OWNER {OWNER_ROLE}")
+
+    def _stores(self, database: str) -> dict[str, str]:
+        """Two services that share Redis would each take the other's database for a restored one."""
+        number = 0 if database == DATABASE else 1
+        return {
+            "DATABASE_URL": self.url(APP_ROLE, database),
+            "REDIS_URL": f"{self.servers.redis_url}?db={number}",
+        }
 
     def bare_flask(self, yardsticks: Path) -> int:
         """Start Flask with a route that does nothing; return its port."""
