@@ -69,7 +69,7 @@ from services.users import Users
 from services.webhook_calls import WebhookCalls
 from services.webhook_secrets import WebhookSecrets
 from services.webhooks import Webhooks
-from version import VERSION
+from version import VERSION, checked_out
 
 if TYPE_CHECKING:
     from config import Config
@@ -239,6 +239,7 @@ def _health(config: Config, probe: Database, db: Database, kv: Kv) -> Health:
         is_draining=drain_mark.exists,
         about={
             "version": VERSION,
+            "commit": config.release_commit or checked_out(),
             "environment": config.environment,
             "flags": config.features,
         },

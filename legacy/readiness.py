@@ -5,7 +5,6 @@ So a wrong roll-out stops at its first process, and cannot split the fleet.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,7 @@ from errors import AppError
 from legacy import metrics
 from legacy.links import NEW_ONLY
 from legacy.rows import drift_runs, phases
-from observability import begin, current
-from services.health import DATABASE_ANSWERS_MS, FAIL, PASS, SHARED_S, Health, Readiness
+from services.health import FAIL, PASS, SHARED_S, Health, Readiness, soon
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +69,31 @@ class MoveHealth:
         ready = self.readyz()
         self._measure()
         told = {"status": ready.status, "checks": ready.checks, "reasons": ready.reasons}
-        return {**self._inner.healthz(), **told}
+        return {**self._inner.healthz(), **told, **self._moves()}
+
+    def _moves(self) -> dict[str, Any]:
+        """Phases, and when both sides were last found alike, by tenant/domain; {}: no move."""
+        states = self._states()
+        if not states:
+            return {}
+        phases_now = {f"{each.tenant_id}/{each.domain}": each.phase for each in states}
+        return {"phases": phases_now, "drift": self._standing()}
+
+    def _standing(self) -> dict[str, Any] | None:
+        try:
+            with soon(), self._probe.read() as conn:
+                rows = drift_runs.list_standing(conn)
+        except AppError:
+            return None  # Nobody can say.
+        return {
+            f"{row.tenant_id}/{row.domain}": {
+                "mismatches": row.mismatches,
+                "at": row.finished_at,
+                "clean_at": row.clean_at,
+                "clean_age_s": row.clean_age_s,
+            }
+            for row in rows
+        }
 
     def _reason(self, state: StateRow) -> str | None:
         if state.phase < NEW_ONLY and not self._is_configured:
@@ -91,15 +113,11 @@ class MoveHealth:
             return self._seen
 
     def _asked(self) -> list[StateRow]:
-        before = current()
-        begin(replace(before, deadline=monotonic() + DATABASE_ANSWERS_MS / 1000))
         try:
-            with self._probe.read() as conn:
+            with soon(), self._probe.read() as conn:
                 return phases.list_attached(conn)
         except AppError:
             return self._seen
-        finally:
-            begin(before)
 
     # --- Metrics --------------------------------------------------------------------------------
 

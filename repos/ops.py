@@ -35,8 +35,12 @@ class ServerSettingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerStateRow:
-    """All books together. `verified_at`: of the one longest not checked; None: none ever was."""
+    """All books together. `sealed_through`, `verified_at`: of the book that is longest behind.
 
+    None: none ever was sealed, or checked.
+    """
+
+    sealed_through: datetime | None
     seal_lag_ms: int
     verified_ok: bool
     verified_at: datetime | None

@@ -153,7 +153,7 @@ class Health:
     def event_feed_lag_s(self) -> float:
         """For how long the oldest committed event has waited to be served (E3); NaN: unknown."""
         try:
-            with _soon(), self._probe.read() as conn:
+            with soon(), self._probe.read() as conn:
                 return events.get_lag(conn) / 1000
         except AppError:
             return math.nan
@@ -161,7 +161,7 @@ class Health:
     def ledger(self) -> LedgerStateRow | None:
         """How far seals and checks of the books are; None: nobody could say."""
         try:
-            with _soon(), self._probe.read() as conn:
+            with soon(), self._probe.read() as conn:
                 return ops.get_ledger_state(conn)
         except AppError:
             return None
@@ -180,7 +180,7 @@ class Health:
 
     def _look_now(self) -> _Look:
         try:
-            with _soon(), self._probe.read() as conn:
+            with soon(), self._probe.read() as conn:
                 return self._ask(conn)
         except AppError as error:
             return _Look(error=error.code)
@@ -208,15 +208,15 @@ def history(db: Database) -> str:
 
     It changes with another server, a failover, a restore: what was kept before is not found again.
     """
-    with _soon(), db.read() as conn:
+    with soon(), db.read() as conn:
         facts, epoch = ops.facts(conn), _epoch(conn)
     told = f"{facts.system_identifier}/{facts.timeline}/{epoch}"
     return sha256(told.encode()).hexdigest()[:12]
 
 
 @contextlib.contextmanager
-def _soon() -> Iterator[None]:
-    """Give what is asked here its own deadline, and the request its old one back."""
+def soon() -> Iterator[None]:
+    """Give what health asks a deadline of its own, and the request its old one back."""
     context = current()
     before, context.deadline = context.deadline, time.monotonic() + DATABASE_ANSWERS_MS / 1000
     try:
@@ -259,6 +259,7 @@ def _ledger(state: LedgerStateRow | None) -> dict[str, Any] | None:
     if state is None:
         return None
     return {
+        "sealed_through": _iso(state.sealed_through) if state.sealed_through else None,
         "seal_lag_s": state.seal_lag_ms / 1000,
         "verified_at": _iso(state.verified_at) if state.verified_at else None,
         "verified_ok": state.verified_ok,

@@ -63,6 +63,7 @@ class RedisHealth(Answer):
 class LedgerHealth(Answer):
     """All books together: the oldest posting without a seal, and the last whole checks."""
 
+    sealed_through: str | None
     seal_lag_s: float
     verified_at: str | None
     verified_ok: bool
@@ -80,11 +81,12 @@ class JobHealth(Answer):
 class Health(Answer):
     """Everything that an operator asks first. Those who may not know get `status` alone."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
+    # What is installed beside the service tells of itself in members of its own.
+    model_config = ConfigDict(serialize_by_alias=True, extra="allow")
 
     status: Status
     version: Maybe[str] = None
-    commit: Annotated[str | None, Field(description="Null outside a release.")] = None
+    commit: Annotated[str | None, Field(description="Null where nobody has said it.")] = None
     environment: Maybe[str] = None
     started_at: Maybe[str] = None
     checks: Maybe[dict[str, Status]] = None

@@ -54,11 +54,24 @@ class ItemRow:
     repaired_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingRow:
+    """How a domain stands: its last comparison, and the last clean one. None: there was none."""
+
+    tenant_id: str
+    domain: str
+    mismatches: int | None
+    finished_at: datetime | None
+    clean_at: datetime | None
+    clean_age_s: int | None
+
+
 BEGIN = statement("drift_runs/begin", root=SQL)
 FINISH = statement("drift_runs/finish", root=SQL)
 LIST_RUNS = statement("drift_runs/list_runs", RunRow, root=SQL)
 GET = statement("drift_runs/get", RunRow, root=SQL)
 GET_LAST = statement("drift_runs/get_last", RunRow, root=SQL)
+LIST_STANDING = statement("drift_runs/list_standing", StandingRow, root=SQL)
 LIST_ITEMS = statement("drift_runs/list_items", ItemRow, root=SQL)
 LIST_BUSY = statement("drift_runs/list_busy", str | None, root=SQL)
 
@@ -86,6 +99,11 @@ def get(conn: Conn, *, tenant_id: str, run_id: UUID) -> RunRow | None:
 def get_last(conn: Conn, *, tenant_id: str, domain: str) -> RunRow | None:
     """Return the last comparison of a domain that ended; None: there was none."""
     return GET_LAST.one_or_none(conn, tenant_id=tenant_id, domain=domain)
+
+
+def list_standing(conn: Conn) -> list[StandingRow]:
+    """Return how every domain stands that is on its way."""
+    return LIST_STANDING.all(conn)
 
 
 def list_items(

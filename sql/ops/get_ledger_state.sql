@@ -3,6 +3,7 @@
 -- params: none
 -- kind: read | returns: one | scan: all
 SELECT
+    nullif(min(s.sealed_through), '-infinity') AS sealed_through,
     coalesce(max(extract(EPOCH FROM now() - waits.posted_at) * 1000), 0)::bigint AS seal_lag_ms,
     coalesce(bool_and(run.exit_code = 0), true) AS verified_ok,
     min(run.finished_at) AS verified_at

@@ -89,6 +89,38 @@ def test_a_writer_that_waits_too_long_is_told_why(
     assert world.post("/v1/payments", body).status_code == 201
 
 
+RUN = (
+    "INSERT INTO drift_runs (tenant_id, run_id, domain, level, phase, truth, status, different,"
+    " trigger, run_by, started_at, finished_at) VALUES ('default', gen_random_uuid(), 'payments',"
+    " %s, 3, 'legacy', %s, %s, 'command', 'cli:test', now() - %s * interval '1 minute',"
+    " now() - %s * interval '1 minute') RETURNING 1"
+)
+
+
+def test_healthz_tells_phases_and_when_both_sides_were_alike(shop_world: Make) -> None:
+    """OH2: of whole comparisons; one of totals alone, or one that failed, proves nothing."""
+    both = {"FEATURE_DUAL_WRITE_USERS": "true", "FEATURE_DUAL_WRITE_PAYMENTS": "true"}
+    world = shop_world(3, **both)
+    for level, status, different, age in (
+        (1, "clean", 0, 90),
+        (1, "clean", 0, 60),
+        (3, "drift", 2, 30),
+        (0, "clean", 0, 10),
+        (1, "failed", 0, 5),
+    ):
+        world.rows(RUN, level, status, different, age, age)
+    told = world.get("/healthz").json
+    assert told["phases"] == {"default/users": 3, "default/payments": 3}
+    drift = told["drift"]["default/payments"]
+    assert drift.pop("clean_age_s") in range(3_600, 4_000)
+    assert drift.pop("clean_at") < drift.pop("at")
+    assert drift == {"mismatches": 2}
+    assert set(told["drift"]["default/users"].values()) == {None}
+    world.rows("UPDATE migration_state SET finished_at = now() RETURNING 1")
+    readiness(world)
+    assert "phases" not in world.get("/healthz").json
+
+
 def test_the_metrics_of_a_move_are_measured_when_somebody_asks(shop_world: Make) -> None:
     """2.7."""
     world = shop_world(3)

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+import services.health
 from observability import Context, begin, current
 from persistence.db import Database, DbSettings
 from persistence.kv import Kv
 from persistence.migration_check import MigrationCheck, SchemaState
 from services.health import Health, history
 from services.jobs import Ask, Job, Jobs, JobSettings
+from version import checked_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from persistence.db import Conn
     from persistence.embedded import EmbeddedServers
@@ -55,7 +58,10 @@ class World:
 
 
 @pytest.fixture
-def world(database: str) -> Iterator[World]:
+def world(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    # What is true of a database is asked here, not how soon a busy machine answers.
+    monkeypatch.setattr(services.health, "DATABASE_ANSWERS_MS", 60_000)
+    monkeypatch.setattr(services.health, "SHARED_S", 60)
     made = World(database)
     yield made
     made.close()
@@ -252,6 +258,29 @@ def test_healthz_tells_what_an_operator_asks_first(world: World) -> None:
     assert (database["epoch"], database["in_recovery"]) == (1, False)
     assert database["pool"].keys() == {"size", "available", "waiting"}
     assert database["latency_ms"] > 0
+
+
+def test_a_commit_is_found_in_the_files_of_git(tmp_path: Path) -> None:
+    """OH2: a branch, packed or not, no branch, a work tree of another folder, no git at all."""
+    main, tree = tmp_path / "main", tmp_path / "tree"
+    (main / ".git/worktrees/tree").mkdir(parents=True)
+    tree.mkdir()
+    assert checked_out(main) is None
+    (main / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    assert checked_out(main) is None
+    (main / ".git/packed-refs").write_text(
+        "# pack-refs with: peeled\naa11 refs/heads/main\n^bb22\n"
+    )
+    assert checked_out(main) == "aa11"
+    (main / ".git/refs/heads").mkdir(parents=True)
+    (main / ".git/refs/heads/main").write_text("cc33\n")
+    assert checked_out(main) == "cc33"
+    (tree / ".git").write_text(f"gitdir: {main}/.git/worktrees/tree\n")
+    (main / ".git/worktrees/tree/HEAD").write_text("ref: refs/heads/main\n")
+    (main / ".git/worktrees/tree/commondir").write_text("../..\n")
+    assert checked_out(tree) == "cc33"
+    (main / ".git/worktrees/tree/HEAD").write_text("dd44\n")
+    assert checked_out(tree) == "dd44"
 
 
 def test_a_job_that_never_ran_has_no_success(world: World) -> None:

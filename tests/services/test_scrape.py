@@ -32,6 +32,7 @@ def test_a_scrape_shows_release_flags_schema_and_books(world: World) -> None:
     assert value(observability.ledger_seal_lag_seconds) > 0
     assert value(observability.ledger_verify_ok) == 1
     assert health.healthz()["ledger"]["verified_ok"] is True
+    assert health.healthz()["ledger"]["sealed_through"] is None
 
 
 def test_what_nobody_could_say_is_no_number(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
