@@ -135,7 +135,7 @@ class Model:
         return found
 
     def _party(self, members: Sequence[Posting]) -> list[str]:
-        kept = copy.deepcopy(self.__dict__)
+        kept, found = copy.deepcopy(self.__dict__), list[str]()
         # What no book could take fails the whole of it before anything is looked at.
         wrong = [any(leg.debit == leg.credit for leg in each.legs) for each in members]
         if any(wrong):
@@ -145,8 +145,8 @@ class Model:
             if code not in {CREATED, EXISTING}:
                 self.__dict__.update(kept)
                 return ["group_failed" if n != place else code for n in range(len(members))]
-            kept.setdefault("outcomes", []).append(code)
-        return list(kept["outcomes"])
+            found.append(code)
+        return found
 
     # --- What each kind does --------------------------------------------------------------------
 
