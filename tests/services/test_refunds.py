@@ -45,7 +45,7 @@ def spend(world: World, amount_minor: int) -> None:
 
 
 def test_what_was_spent_cannot_be_refunded(world: World) -> None:
-    """P31: with what there is; nothing changes and the key stays free."""
+    """P31, LP8: with what there is; nothing changes or is stored, and the key stays free."""
     payment_id = world.captured(1000)
     spend(world, 300)
     before = world.read(payment_id)
@@ -53,6 +53,7 @@ def test_what_was_spent_cannot_be_refunded(world: World) -> None:
     assert (answer.status_code, answer.json["code"]) == (422, "insufficient_funds")
     assert answer.json["available_minor"] == 700
     assert world.read(payment_id) == before
+    assert world.rows("SELECT FROM ledger_transactions WHERE status = 'rejected'") == []
     assert world.command(payment_id, "refunds", {"amount_minor": 700}, key="k").status_code == 201
 
 
