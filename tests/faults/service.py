@@ -130,9 +130,13 @@ class Service:
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def lines(self) -> list[dict[str, Any]]:
+    def durations_ms(self, start: int) -> list[float]:
+        """Return how long it says that each request took since its log had `start` bytes."""
+        return [line["duration_ms"] for line in self.lines(start) if line["event"] == "request"]
+
+    def lines(self, start: int = 0) -> list[dict[str, Any]]:
         """Return what it has written: its own lines and gunicorn's, but for one half written."""
-        texts = self.output.read_text("utf-8").splitlines()
+        texts = self.output.read_bytes()[start:].decode().splitlines()
         return [json.loads(text) for text in texts if text[:1] + text[-1:] == "{}"]
 
     def _answers(self) -> bool:
