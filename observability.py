@@ -37,6 +37,7 @@ class Context:
     request_id: str = "-"
     tenant_id: str | None = None
     actor: str | None = None
+    session_id: str | None = None
     deadline: float | None = None
     db_statements: int = 0
     db_retries: int = 0

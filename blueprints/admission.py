@@ -49,6 +49,7 @@ def enter(op: Operation, held: Services, environ: WSGIEnvironment, now: Exchange
     actor = _admitted(op, held, environ, now)
     if actor is not None:
         now.tenant_id, now.actor = actor.tenant_id, actor.subject
+        now.session_id = str(actor.session_id) if actor.session_id else None
         if actor.key_id is not None:
             address = environ.get("REMOTE_ADDR", "")
             now.after.append(lambda: held.credentials.touch(actor, address))

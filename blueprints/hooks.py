@@ -300,6 +300,7 @@ def tell(now: Exchange, environ: WSGIEnvironment, seconds: float, kv_state: str)
         "tenant_id": now.tenant_id,
         "actor_kind": kind or None,
         "actor_id": actor_id or None,
+        "session_id": now.session_id,
         "method": method,
         "route": now.route,
         "status": now.status,

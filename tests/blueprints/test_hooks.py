@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import observability
-from tests.blueprints.things import CREDENTIAL, KEYED, build, problem
+from tests.blueprints.things import CREDENTIAL, KEYED, SESSION_ID, build, problem
 
 if TYPE_CHECKING:
     from tests.blueprints.things import Framed
@@ -246,6 +246,7 @@ def test_one_line_per_request_says_everything(framed: Framed) -> None:
         "tenant_id": "default",
         "actor_kind": "key",
         "actor_id": "1",
+        "session_id": None,
         "method": "POST",
         "route": "/v1/things",
         "status": 200,
@@ -259,6 +260,9 @@ def test_one_line_per_request_says_everything(framed: Framed) -> None:
     assert line["ts"].endswith("Z")
     assert line["duration_ms"] > 0
     assert line["bytes_out"] > 0
+    framed.make("{}", headers={"Authorization": "Bearer person"})
+    line = framed.lines()[-1]
+    assert (line["actor_kind"], line["session_id"]) == ("user", str(SESSION_ID))
 
 
 @pytest.mark.parametrize(("method", "path", "status"), ANSWERS[1:])
