@@ -183,7 +183,10 @@ class RateLimits:
         if any(isinstance(reply, Exception) for reply in counted):
             raise KvDown("rubbish")  # Somebody else writes here: memory counts instead.
         taken = [reply == 1 for reply in counted[::2]]
-        windows = [tuple(max(int(n or 0), 0) for n in reply) for reply in counted[1::2]]
+        try:
+            windows = [tuple(max(int(n or 0), 0) for n in reply) for reply in counted[1::2]]
+        except ValueError as error:  # A counter may hold any bytes.
+            raise KvDown("rubbish") from error
         self._settle(quota, items, taken, windows, "redis")
         return replies[len(commands) :]
 

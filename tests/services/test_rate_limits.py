@@ -214,10 +214,15 @@ def test_every_counter_has_a_ttl_of_two_windows_at_most(kv: Kv, valkey: OwnValke
     assert 0 < valkey.ask("PTTL", name) <= 172_800_000
 
 
-def test_rubbish_in_a_counter_is_counted_in_memory_instead(kv: Kv, valkey: OwnValkey) -> None:
+@pytest.mark.parametrize(
+    ("command", "which"), [("LPUSH", ""), ("SET", ""), ("LPUSH", "/-1"), ("SET", "/-1")]
+)
+def test_rubbish_in_a_counter_is_counted_in_memory_instead(
+    kv: Kv, valkey: OwnValkey, command: str, which: str
+) -> None:
     """F8: never a 5xx, never open."""
     limits = limits_on(kv)
-    valkey.ask("LPUSH", "sr1:0:rl:{default/key:1}:key_write:86400", "x")
+    valkey.ask(command, f"sr1:0:rl:{{default/key:1}}:key_write:86400{which}", "x")
     for _ in range(3):
         charge(limits, limits.of_actor(KEY, writes=True))
     assert refusal(limits, limits.of_actor(KEY, writes=True)) >= 1
