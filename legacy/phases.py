@@ -1,8 +1,4 @@
-"""Moves between phases: one step at a time, judged by gates, one transaction each (D3 to D9).
-
-Nobody is ever in another phase than the database says: writers wait while it changes, and see the
-new one. What fails leaves everything as it was.
-"""
+"""Moves between phases: one step at a time, judged by gates, one transaction each (D3 to D9)."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from legacy.attaching import Attaching
 from legacy.gates import Gate, Look, gates_of
-from legacy.links import NEW_ONLY, VERIFYING
+from legacy.links import NEW_ONLY, NEW_READS, VERIFYING
 from legacy.refusals import GateFailed, NotOneStep, PhaseChanged
 from legacy.rows import phases
 from legacy.steps import NAMES, Ask, Moved, refuse, waived
@@ -60,11 +56,6 @@ class Phases:
         with self._db.read() as conn:
             return phases.get(conn, tenant_id=tenant_id, domain=domain)
 
-    def attached(self) -> list[StateRow]:
-        """Every domain that is on its way."""
-        with self._db.read() as conn:
-            return phases.list_attached(conn)
-
     def facts(self, tenant_id: str, domain: str) -> FactsRow:
         """Return the numbers that gates and status show."""
         with self._db.read() as conn:
@@ -102,15 +93,17 @@ class Phases:
 
     # --- One step -------------------------------------------------------------------------------
 
+    def next_phase(self, state: StateRow) -> int:
+        """Return the phase after this one: past 4, which writes, where a store is only read."""
+        passes = state.phase == VERIFYING and not self._is_written(state.tenant_id, state.domain)
+        return NEW_ONLY if passes else state.phase + 1
+
     def advance(self, ask: Ask, *, no_way_back: bool = False) -> Moved:
         """Take one step forward. GateFailed, PhaseChanged, MigrationSwitching, LegacyDown."""
         state = self._attached(ask)
-        link = self._links.get(ask.tenant_id, ask.domain)
-        to = state.phase + 1
-        if state.phase == VERIFYING and not link.store.capabilities.writes:
-            if not no_way_back:
-                raise GateFailed("This store is read-only: there is no way back (--no-way-back).")
-            to = NEW_ONLY
+        to = self.next_phase(state)
+        if to - state.phase > 1 and not no_way_back:
+            raise GateFailed("This store is read-only: there is no way back (--no-way-back).")
         return self.move(ask, state.phase, to)
 
     def step_back(self, ask: Ask) -> Moved:
@@ -123,10 +116,14 @@ class Phases:
 
         `also` is done in the transaction of the step.
         """
-        if abs(to_phase - from_phase) != 1 and (from_phase, to_phase) != (VERIFYING, NEW_ONLY):
+        is_written = self._is_written(ask.tenant_id, ask.domain)
+        passes = (from_phase, to_phase) == (VERIFYING, NEW_ONLY) and not is_written
+        if abs(to_phase - from_phase) != 1 and not passes:
             raise NotOneStep
         if not 1 <= to_phase <= len(NAMES):
             raise NotOneStep("There is no such phase.")
+        if to_phase == NEW_READS and not is_written:
+            raise GateFailed("This store is read-only: phase 4 would write to it.")
         if self._attached(ask).phase != from_phase:
             raise PhaseChanged
         gates = self.judged(ask, (from_phase, to_phase))
@@ -141,6 +138,9 @@ class Phases:
                 done=False,
             )
         return self._switch.take(ask, from_phase, to_phase, gates, also)
+
+    def _is_written(self, tenant_id: str, domain: str) -> bool:
+        return self._links.get(tenant_id, domain).store.capabilities.writes
 
     def _attached(self, ask: Ask) -> StateRow:
         return attached(self.state(ask.tenant_id, ask.domain))

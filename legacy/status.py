@@ -7,7 +7,7 @@ from uuid import UUID
 
 from legacy.links import DOMAINS, NEW_ONLY, NEW_READS, NoLink
 from legacy.phases import NAMES, Ask
-from legacy.rows import backfills, drift_runs, phases
+from legacy.rows import backfills, drift_runs
 from legacy.store import LegacyError
 
 if TYPE_CHECKING:
@@ -85,24 +85,12 @@ def _drift(parts: Parts, state: StateRow) -> dict[str, Any] | None:
 
 def _next(parts: Parts, state: StateRow) -> dict[str, Any] | None:
     ask = Ask(tenant_id=state.tenant_id, domain=state.domain, by="-", reason="-")
-    to = state.phase + 1
     try:
+        to = parts.phases.next_phase(state)
         gates = parts.phases.judged(ask, (state.phase, to))
     except (LegacyError, NoLink):
         return None
     return {"to": to, "gates": [gate.as_json() for gate in gates]}
-
-
-def moves(parts: Parts, tenant_id: str, domain: str, limit: int = 100) -> list[Any]:
-    """Return the steps that a domain took, newest first."""
-    with parts.db.read() as conn:
-        return phases.list_moves(
-            conn,
-            tenant_id=tenant_id,
-            domain=domain,
-            before_id=NEWEST,
-            row_limit=limit,
-        )
 
 
 def move_json(row: MoveRow) -> dict[str, Any]:

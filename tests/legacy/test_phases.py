@@ -6,6 +6,8 @@ import os
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -206,6 +208,25 @@ def test_a_move_is_one_step(move: Move) -> None:
             move.phases.move(move.ask(), *pair)
     with pytest.raises(PhaseChanged):
         move.phases.move(move.ask(), 2, 3)
+
+
+def test_a_store_that_is_only_read_goes_past_phase_four_and_never_back(move: Move) -> None:
+    """D9: whoever asks, by a command or over HTTP; one that is written passes nothing."""
+    move.attach("users")
+    move.force("users", 3)
+    move.backfilled()
+    move.clean_digest()
+    with pytest.raises(NotOneStep):
+        move.phases.move(move.ask(), 3, 5)
+    store = move.store["users"]
+    store.capabilities = replace(store.capabilities, writes=False, capture=None, fence=False)
+    for call in (move.step, partial(move.phases.move, move.ask(), 3, 4)):
+        with pytest.raises(GateFailed, match="read-only"):
+            call()
+    assert move.phases.advance(move.ask(), no_way_back=True).to_phase == 5
+    with pytest.raises(GateFailed, match="read-only"):
+        move.phases.step_back(move.ask())
+    assert phase(move) == 5
 
 
 def test_a_dry_run_changes_nothing(move: Move) -> None:
