@@ -163,8 +163,7 @@ class Postgres:
             if time.monotonic() > ends:
                 raise EmbeddedError(f"PostgreSQL does not start: {self._last_log_line()}")
             time.sleep(RETRY_S)
-            child = self._spawn()
-        self._adopt()
+            child = self.running() or self._spawn()
 
     def _spawn(self) -> int:
         sockets = self.var.socket_directory(self.fact.get("sockets"))
@@ -189,9 +188,16 @@ class Postgres:
         return {"PG_GRANDPARENT_PID": str(pid)} if pid and psutil.pid_exists(pid) else {}
 
     def _becomes_ready(self, child: int) -> bool:
-        """Wait until it takes connections, recovery included, or `child` has given up."""
-        wait_until(lambda: self._ready() or not alive(child), RECOVERY_S)
-        return self._ready()
+        """Wait until it lets us in, recovery included, or `child` has given up."""
+        is_ours = False
+
+        def settled() -> bool:
+            nonlocal is_ours
+            is_ours = self._ready() and self._adopt()
+            return is_ours or not alive(child)
+
+        wait_until(settled, RECOVERY_S)
+        return is_ours
 
     def _ready(self) -> bool:
         lines = self._pid_file()
@@ -226,9 +232,14 @@ class Postgres:
         with (self.data / "global" / "pg_control").open("rb") as control:
             return str(struct.unpack("=Q", control.read(8))[0])
 
-    def _adopt(self) -> None:
-        """Take the running server if our password opens it and it serves our data directory."""
+    def _adopt(self) -> bool:
+        """Take the running server if our password opens it and it serves our data directory.
+
+        False: it went away meanwhile, or recovers from the end of one of its processes.
+        """
         lines = self._pid_file()
+        if not lines[4:]:
+            return False
         self.var.remember("postgres", pid=int(lines[0]), port=int(lines[3]), sockets=lines[4])
         try:
             with psycopg.connect(self.url(SUPERUSER, "postgres"), autocommit=True) as conn:
@@ -238,10 +249,13 @@ class Postgres:
                 make_roles(conn, {r: self.var.secret(r) for r in (OWNER_ROLE, APP_ROLE)})
                 _make_database(conn)
         except psycopg.OperationalError as error:
+            if "password" not in str(error):
+                return False
             raise EmbeddedError(
                 f"The PostgreSQL of {self.data} refuses our password: put {self.var.path}/secrets"
                 " back as it was, or start empty with `flask servers reset --yes`."
             ) from error
+        return True
 
     # --- stopped ----------------------------------------------------------------------------
 

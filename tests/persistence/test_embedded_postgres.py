@@ -227,6 +227,15 @@ def test_a_server_that_our_password_does_not_open_is_left_alone(server: Postgres
     secret.write_text(kept)
 
 
+def test_a_server_that_recovers_is_waited_for(server: Postgres) -> None:
+    """A backend killed -9 ends all the others: nobody is let in until its log is replayed."""
+    with psycopg.connect(server.url(SUPERUSER, "postgres")) as conn:
+        os.kill(conn.info.backend_pid, signal.SIGKILL)
+        server.start()
+    with psycopg.connect(server.url(SUPERUSER, "postgres")) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_taken_port_is_replaced_by_the_next(server: Postgres) -> None:
     """OE3: a taken port never fails a start."""
     before = server.port
