@@ -25,7 +25,7 @@ import pytest
 from legacy.contract_capture import CapturingCases
 from legacy.contract_following import FollowingCases
 from legacy.contract_reading import ComparingCases, ReadingCases
-from legacy.contract_rows import LATER, at_once, user
+from legacy.contract_rows import LATER, at_once, make, user
 from legacy.contract_writing import WritingCases
 from legacy.store import Unsupported
 
@@ -58,9 +58,11 @@ class LegacyStoreContract(ReadingCases, ComparingCases, WritingCases, FollowingC
         store.unfence()
 
     def test_a_closed_store_may_be_closed_again(self, store: LegacyStore) -> None:
-        """D43."""
+        """D43: and a later use opens what it needs."""
+        ids = make(store, 2)
         store.close()
         store.close()
+        assert store.get_many(ids).keys() == {*ids}
 
 
 class CapturingStoreContract(LegacyStoreContract, CapturingCases):

@@ -20,16 +20,13 @@ if TYPE_CHECKING:
 class ReadingCases:
     """How rows are read."""
 
-    def test_it_answers(self, store: LegacyStore) -> None:
-        """MF1."""
-        store.ping()
-
     def test_it_says_that_it_writes(self, store: LegacyStore) -> None:
         """D43."""
         assert store.capabilities.writes
 
     def test_an_empty_store_has_nothing(self, store: LegacyStore) -> None:
-        """D43."""
+        """D43, MF1: and answers."""
+        store.ping()
         assert store.scan_ids(None, 10) == []
         assert store.get_many([new_id(1), "7"]) == {}
         assert store.page({}, None, 10) == []

@@ -7,14 +7,14 @@ truth stands still and nothing is on its way to it: traffic never makes false dr
 from __future__ import annotations
 
 import random
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
-from legacy.canonical import key_hash
+from legacy import drift_digests
+from legacy.drift_digests import both, doubled, pair_of, unequal
 from legacy.drift_keys import busy, settled
 from legacy.drift_repair import can_repair, repair
 from legacy.drift_report import COUNTS, ITEMS_MAX, Ask, Item, Report
@@ -25,16 +25,12 @@ from legacy.store import LegacyUnavailable
 from legacy.stores import changed_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from legacy.mirror import Mirror, Scope
     from legacy.store import LegacyStore, Totals
     from persistence.db import Database
 
 __all__ = ["Ask", "Item", "Report", "Verifier"]
 
-T = TypeVar("T")
-K = TypeVar("K")
 TRIES = 5
 KEYS_AT_ONCE = 500
 IDS_AT_ONCE = 10_000
@@ -133,7 +129,7 @@ class Verifier:
         """Compare counts and sums until they are the same, or stand still and differ (V4)."""
         before: tuple[Totals, Totals] | None = None
         for _ in range(TRIES):
-            found = theirs, mine = _both(scope.link.store.count, ours.count)
+            found = theirs, mine = both(scope.link.store.count, ours.count)
             report.counts.clear()
             report.count_rows(theirs.rows, mine.rows)
             differing = _differing(theirs, mine, versions=scope.link.follows_versions)
@@ -152,19 +148,11 @@ class Verifier:
         return facts.backlog + facts.intents > 0
 
     def _compare_digests(self, ask: Ask, scope: Scope, report: Report, ours: OurSide) -> None:
-        store = scope.link.store
-        theirs, mine = _both(lambda: store.digest(b""), lambda: ours.digest(b""))
-        report.count_rows(*(sum(n for n, _ in side.values()) for side in (theirs, mine)))
-        buckets = _unequal(theirs, mine)
-        if not buckets:
-            return
-        theirs, mine = _both(lambda: store.deep_digest(buckets), lambda: ours.deep_digest(buckets))
-        pairs = _unequal(theirs, mine)
-        listed, known = _both(lambda: store.hashes_in(pairs), lambda: ours.hashes_in(pairs))
-        rows = dict(listed)
-        self._look_again(ask, scope, report, _unequal(rows, dict(known)))
-        if len(rows) < len(listed):
-            self._look_for_doubles(ask, scope, report, [key for key, _ in listed])
+        found = drift_digests.compare(scope.link.store, ours)
+        report.count_rows(*found.rows)
+        self._look_again(ask, scope, report, found.keys)
+        if found.twice:
+            self._look_for_doubles(ask, scope, report, found.twice)
         if ask.level < ROWS:
             _coarsen(report)
 
@@ -186,11 +174,10 @@ class Verifier:
         on_their_way = sum(len(busy(self._db, scope, some)) for some in _chunks(left))
         report.counts.update(in_flight=on_their_way, unsettled=len(left) - on_their_way)
 
-    def _look_for_doubles(self, ask: Ask, scope: Scope, report: Report, ids: list[str]) -> None:
+    def _look_for_doubles(self, ask: Ask, scope: Scope, report: Report, pairs: set[int]) -> None:
         """Note the ids that legacy has twice, if it has them twice still (V2)."""
         self._wait(ask)
-        pairs = {_pair(key) for key in _twice(ids)}
-        twice = _twice(key for key, _ in scope.link.store.hashes_in(pairs))
+        twice = doubled(key for key, _ in scope.link.store.hashes_in(pairs))
         items = [
             Item(
                 entity_id=key,
@@ -223,22 +210,8 @@ def _is_whole(ask: Ask) -> bool:
     return ask.keys is None and ask.since is None and ask.sample is None
 
 
-def _both(theirs: Callable[[], T], ours: Callable[[], T]) -> tuple[T, T]:
-    """Ask both sides at the same time; each has a snapshot of its own (V4)."""
-    with ThreadPoolExecutor(max_workers=1) as threads:
-        asked = threads.submit(theirs)
-        mine = ours()
-        return asked.result(), mine
-
-
-def _unequal(theirs: Mapping[K, object], mine: Mapping[K, object]) -> list[K]:
-    """Return the keys of what differs, ordered by their text."""
-    found = (key for key in {*theirs, *mine} if theirs.get(key) != mine.get(key))
-    return sorted(found, key=str)
-
-
 def _differing(theirs: Totals, mine: Totals, *, versions: bool) -> int:
-    found = len(_unequal(theirs.by, mine.by))
+    found = len(unequal(theirs.by, mine.by))
     return found + int(versions and theirs.version_max != mine.version_max)
 
 
@@ -248,17 +221,8 @@ def _coarsen(report: Report) -> None:
     shift = 8 if report.level == BUCKETS else 0
     for kind in ("missing_in_new", "missing_in_legacy"):
         del report.counts[kind]
-    report.counts["different"] = len({_pair(key) >> shift for key in keys})
+    report.counts["different"] = len({pair_of(key) >> shift for key in keys})
     report.items = []
-
-
-def _pair(key: str) -> int:
-    return int.from_bytes(key_hash(key)[:2], "big")
-
-
-def _twice(ids: Iterable[str]) -> list[str]:
-    seen: set[str] = set()
-    return sorted({key for key in ids if key in seen or seen.add(key)})  # type: ignore[func-returns-value]
 
 
 def _chunks(keys: list[str]) -> list[list[str]]:

@@ -129,8 +129,8 @@ _GATES = {
 }
 # Judged with writers waiting.
 LOCKED = {
-    (3, 4): ("intents", "fence", "marks"),
-    (3, 5): ("intents", "fence", "marks"),
+    (3, 4): ("intents", "fence", "marks", "compared"),
+    (3, 5): ("intents", "fence", "marks", "compared"),
     (4, 5): ("marks",),
     (3, 2): ("intents",),
     (2, 1): ("intents",),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from legacy.guard import Guard, Guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,11 @@ class Link:
     compare: ColumnMap
     writers: str = "api"
     names: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    guard: Guard = field(default_factory=Guard, repr=False, compare=False)
+
+    def guarded(self) -> Link:
+        """Return this link for a request: its store is behind the breaker (MF1)."""
+        return replace(self, store=cast("LegacyStore", Guarded(self.store, self.guard)))
 
     @property
     def follows_versions(self) -> bool:
@@ -42,6 +49,11 @@ class Link:
     def has_program(self) -> bool:
         """Tell whether somebody else goes on writing: in a file that is read nobody does."""
         return self.writers == "legacy" and self.store.capabilities.writes
+
+    @property
+    def is_polled(self) -> bool:
+        """Tell whether a program writes whose rows are asked for changes: deletions do not show."""
+        return self.has_program and self.store.capabilities.capture == "poll"
 
 
 class NoLink(LookupError):

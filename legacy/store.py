@@ -217,4 +217,4 @@ class LegacyStore(Protocol):
         """Let the legacy program write again; nothing happens if it could."""
 
     def close(self) -> None:
-        """Give back connections."""
+        """Give back connections; a later use opens its own."""

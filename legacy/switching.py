@@ -11,11 +11,13 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from errors import Contention
+from legacy import drift_digests
 from legacy.gates import LOCKED, Gate
 from legacy.links import VERIFYING
 from legacy.metrics import switch_hold_seconds
+from legacy.ours_in_sql import OurSide
 from legacy.refusals import LegacyDown, MigrationSwitching, PhaseChanged
-from legacy.rows import phases
+from legacy.rows import mirror_marks, phases
 from legacy.steps import Moved, move_columns, refuse
 from legacy.store import LegacyError, LegacyUnavailable
 
@@ -125,7 +127,20 @@ class Switch:
         if "marks" in wanted:
             left = self._mirror.drain(conn, scope, until)
             gates.append(Gate(name="marks", ok=left == 0, detail=f"{left} keys are not copied"))
+        if "compared" in wanted and scope.link.is_polled:
+            gates.append(self._compared(conn, scope, until))
         return gates
+
+    def _compared(self, conn: Conn, scope: Scope, until: float) -> Gate:
+        """Compare all rows where nothing tells what was deleted, and copy what differs (D30)."""
+        ours = OurSide(self._db, scope.link.compare, scope.state.tenant_id, conn)
+        found = drift_digests.compare(scope.link.store, ours)
+        if found.keys:
+            mirror_marks.mark(conn, **scope.named, entity_ids=found.keys, origin="switch")
+            self._mirror.drain(conn, scope, until)
+            found = drift_digests.compare(scope.link.store, ours)
+        left = len(found.keys) + len(found.twice)
+        return Gate(name="compared", ok=left == 0, detail=f"{found.rows[0]} rows, {left} differ")
 
     @contextmanager
     def _fenced(self, ask: Ask, from_phase: int, to_phase: int) -> Iterator[None]:
@@ -140,8 +155,10 @@ class Switch:
             if closes:
                 self._note_fence(ask, fenced=True)
                 store.fence()
-                # What it wrote last is marked before writers have to wait.
-                self._mirror.take_captured(self._mirror.scope(self._attached(ask)))
+                scope = self._mirror.scope(self._attached(ask))
+                if not scope.link.is_polled:
+                    # What it wrote last is marked before writers have to wait.
+                    self._mirror.take_captured(scope)
             yield
         except BaseException:
             if closes:

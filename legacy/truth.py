@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from errors import NotFound
@@ -46,7 +46,8 @@ class Truth:
         if state is None or state.phase >= NEW_READS:
             return None
         with reached():
-            return self.mirror.scope(state)
+            found = self.mirror.scope(state)
+        return replace(found, link=found.link.guarded())
 
 
 @contextmanager

@@ -178,8 +178,8 @@ def act_on_payment(shop: Shop, payment_id: int, draw: random.Random) -> bool:
     return shop.settle(payment_id, draw.choice(STATES))
 
 
-def act(shop: Shop, draw: random.Random) -> str:
-    """Do one thing that customers do; return which."""
+def act(shop: Shop, draw: random.Random, *, tells: bool = False) -> str:
+    """Do one thing that customers do; return which. `tells`: print payments once they are kept."""
     customer = draw.randint(1, shop.highest("customers"))
     (what,) = draw.choices([*ACTS], [*ACTS.values()])
     if what == "new customer":
@@ -190,18 +190,23 @@ def act(shop: Shop, draw: random.Random) -> str:
     elif what == "password":
         shop.change_password(f"customer{customer}@example.org", f"password-{customer}")
     elif what == "payment":
-        shop.order(customer, draw.randrange(2, 20_000), draw.choice(["EUR", "USD"]))
+        cents = draw.randrange(2, 20_000)
+        made = shop.order(customer, cents, draw.choice(["EUR", "USD"]))
+        if tells:
+            print(f"payment {made} {cents}", flush=True)  # noqa: T201
     elif not act_on_payment(shop, draw.randint(1, shop.highest("payments")), draw):
         what = "nothing"
     return what
 
 
-def traffic(shop: Shop, operations: int, per_s: float, draw: random.Random) -> dict[str, int]:
+def traffic(
+    shop: Shop, operations: int, per_s: float, draw: random.Random, *, tells: bool = False
+) -> dict[str, int]:
     """Act as customers do; return how often each thing was done, and what the shop was refused."""
     done = dict.fromkeys((*ACTS, "nothing", "refused"), 0)
     for _ in range(operations):
         try:
-            done[act(shop, draw)] += 1
+            done[act(shop, draw, tells=tells)] += 1
         except sqlite3.IntegrityError as exc:  # Of a fence: this program may not write any more.
             print(f"refused: {exc}", file=sys.stderr)  # noqa: T201
             done["refused"] += 1
@@ -220,6 +225,7 @@ def main() -> int:
     run = commands.add_parser("traffic")
     run.add_argument("--operations", type=int, default=100)
     run.add_argument("--per-s", type=float, default=0, help="0: as fast as it goes")
+    run.add_argument("--tell", action="store_true", help="print each payment that was made")
     login = commands.add_parser("login")
     login.add_argument("email")
     login.add_argument("password")
@@ -233,8 +239,9 @@ def main() -> int:
             fits = shop.log_in(given.email, given.password)
             print(json.dumps({"logged_in": fits}))  # noqa: T201
             return 0 if fits else 3
-        is_traffic = given.command == "traffic"
-        found = traffic(shop, given.operations, given.per_s, draw) if is_traffic else shop.stats()
+        if given.command == "traffic":
+            done = traffic(shop, given.operations, given.per_s, draw, tells=given.tell)
+        found = done if given.command == "traffic" else shop.stats()
         print(json.dumps(found))  # noqa: T201
     return 0
 

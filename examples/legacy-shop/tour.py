@@ -3,8 +3,9 @@
 
 It starts the service, its worker and the shop's traffic as processes of their own, in a folder that
 is deleted afterwards, and goes through all five phases and back one. With --crashes it also kills
-workers, the mirror and the database, and locks the shop's file; at the end both stores say the
-same, every payment that was acknowledged is there, and nobody is locked out.
+workers, the mirror, the shop's program and the database, locks the shop's file, and takes more
+steps forward and back, while customers pay all the time; at the end both stores say the same,
+every payment that was acknowledged is there, and nobody is locked out.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +40,15 @@ RETRY_S = 0.5
 SHOWN_MAX = 2_000
 UNFINISHED, FINDING = 4, 3
 DOMAINS = ("users", "payments")
+NEW_READS = 4
+PAUSE_S = 0.2
+# From phase 4 there and back: what is tried beside the one step of the tour.
+WAYS = (
+    ("rollback", "advance"),
+    ("rollback", "rollback", "advance", "advance"),
+    ("advance", "rollback"),
+    ("advance", "rollback", "rollback", "advance"),
+)
 
 
 class TourFailed(Exception):
@@ -74,8 +86,9 @@ class Tour:
         self.customers = customers
         self.port = free_port()
         self.paid: dict[str, tuple[int, str]] = {}  # Id to amount, and the payer's token.
+        self.accidents: Counter[str] = Counter()
         self.service: Any = None
-        self.mirror: Any = None
+        self.programs: dict[str, int] = {}  # By name, the process of those that are kept running.
         config = (HERE / "legacy.toml").read_text("utf-8")
         (folder / "legacy.toml").write_text(config.replace("shop.db", str(self.shop)), "utf-8")
         self.environ = {
@@ -112,40 +125,40 @@ class Tour:
 
     @contextlib.contextmanager
     def mirroring(self) -> Iterator[None]:
-        """Run a mirror, and start it again whenever it has ended."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._mirror, args=(stop,))
-        thread.start()
-        try:
+        """Run a mirror."""
+        with self._kept("mirror", "-m", "flask", "legacy", "mirror"):
             yield
-        finally:
-            stop.set()
-            thread.join()
-
-    def _mirror(self, stop: threading.Event) -> None:
-        command = [sys.executable, "-m", "flask", "legacy", "mirror"]
-        with (self.folder / "mirror.log").open("ab") as log:
-            while not stop.is_set():
-                self.mirror = subprocess.Popen(
-                    command, cwd=ROOT, env=self.environ, stdout=log, stderr=log
-                )
-                while self.mirror.poll() is None and not stop.wait(RETRY_S):
-                    pass
-                self.mirror.terminate()
-                self.mirror.wait(PATIENCE_S)
 
     @contextlib.contextmanager
     def shopping(self, per_s: int) -> Iterator[None]:
         """Let the shop's customers go on, until it ends."""
-        program = [sys.executable, str(HERE / "shop.py"), "--file", str(self.shop), "traffic"]
-        program += ["--operations", "1000000", "--per-s", str(per_s)]
-        with (self.folder / "shop.log").open("ab") as log:
-            traffic = subprocess.Popen(program, stdout=log, stderr=log)
-        try:
+        program = [str(HERE / "shop.py"), "--file", str(self.shop)]
+        program += ["--seed", str(self.draw.randrange(1_000_000))]
+        with self._kept(
+            "shop", *program, "traffic", "--tell", "--operations", "9999", "--per-s", str(per_s)
+        ):
             yield
-        finally:
-            traffic.terminate()
-            traffic.wait(PATIENCE_S)
+
+    @contextlib.contextmanager
+    def _kept(self, name: str, *words: str) -> Iterator[None]:
+        """Run a program, and start it again whenever it has ended."""
+        stop = threading.Event()
+
+        def keep() -> None:
+            with (self.folder / f"{name}.log").open("ab") as log:
+                while not stop.is_set():
+                    child = subprocess.Popen(
+                        [sys.executable, *words], cwd=ROOT, env=self.environ, stdout=log, stderr=log
+                    )
+                    self.programs[name] = child.pid
+                    while child.poll() is None and not stop.wait(RETRY_S):
+                        pass
+                    del self.programs[name]
+                    child.terminate()
+                    child.wait(PATIENCE_S)
+
+        with _beside(keep, stop):
+            yield
 
     # --- What a guide does ----------------------------------------------------------------------
 
@@ -175,17 +188,29 @@ class Tour:
         """Take one step with each domain: as often as it needs, exactly once."""
         for domain in domains:
             before = self.phase(domain)
-            waived = ["--waive-gate", "shadow"] if how == "advance" else []
-            while self.phase(domain) == before:
-                done = self.flask(
-                    *("legacy", how, domain, "--reason", "tour", *waived), allowed=(0, FINDING)
-                )
+            words = ("legacy", how, domain, "--reason", "tour")
+            waived = ("--waive-gate", "shadow") if how == "advance" else ()
+            end = time.monotonic() + PATIENCE_S
+            while True:
+                done = self.flask(*words, *waived, allowed=(0, FINDING))
                 if done.returncode == 0:
-                    say(f"$ flask legacy {how} {domain} --reason tour\n{done.stdout}")
-                elif "digest" in done.stdout + done.stderr:
-                    self.flask("verify-drift", domain, allowed=(0, FINDING))
-                else:
-                    time.sleep(RETRY_S)
+                    say(f"$ flask {' '.join(words)}\n{done.stdout}")
+                    break
+                # An accident may have come after the step was taken.
+                if done.returncode == UNFINISHED and self.phase(domain) != before:
+                    break
+                if time.monotonic() > end:
+                    raise TourFailed(f"{words}: {done.stdout}{done.stderr}")
+                self._open_gates(domain, done.stdout + done.stderr)
+
+    def _open_gates(self, domain: str, refusal: str) -> None:
+        """Do what a refusal asks for, or wait."""
+        if "backfill" in refusal:
+            self.flask("legacy", "backfill", domain, allowed=(0, FINDING))
+        elif "digest" in refusal:
+            self.flask("verify-drift", domain, allowed=(0, FINDING))
+        else:
+            time.sleep(RETRY_S)
 
     def phase(self, domain: str) -> int:
         """Return in which phase a domain is."""
@@ -235,44 +260,78 @@ class Tour:
         until("a log-in is answered", answered)
         return found[0]
 
-    def pay(self, token: str) -> None:
-        """Make a payment, asking again with the same key until there is an answer that stays."""
+    def pay(self, token: str) -> bool:
+        """Make a payment, asking again with the same key until there is an answer that stays.
+
+        False: the shop decides, and our API says so.
+        """
         amount, key = self.draw.randrange(100, 20_000), f"tour-{self.draw.getrandbits(64):x}"
         body = {"amount_minor": amount, "currency": "EUR"}
-        made: list[str] = []
+        found: list[tuple[int, Any]] = []
 
         def answered() -> bool:
             status, answer = self.ask("POST", "/v1/payments", body, token, key)
-            if status in {200, 201}:
-                made.append(answer["id"])
-            elif status and not answer.get("retryable"):
-                raise TourFailed(f"a payment: {status} {answer}")
-            return bool(made)
+            if status and not answer.get("retryable"):
+                found.append((status, answer))
+            return bool(found)
 
         until("a payment is answered", answered)
-        self.paid[made[0]] = (amount, token)
+        status, answer = found[0]
+        if status in {200, 201}:
+            self.paid[answer["id"]] = (amount, token)
+        elif answer.get("code") != "domain_follows_legacy":
+            raise TourFailed(f"a payment: {status} {answer}")
+        return status in {200, 201}
+
+    @contextlib.contextmanager
+    def paying(self) -> Iterator[None]:
+        """Let a customer of the service pay all the time, whoever decides."""
+        stop, token = threading.Event(), self._token(1)
+
+        def pay() -> None:
+            while not stop.wait(PAUSE_S):
+                self.pay(token)
+
+        with _beside(pay, stop):
+            yield
 
     # --- Accidents ------------------------------------------------------------------------------
 
     def accident(self) -> None:
-        """Kill a worker, the mirror or the database, or keep the shop's file to oneself."""
-        accidents = [self.kill_worker, self.kill_mirror, self.kill_database, self.lock_shop]
+        """Let one of them happen."""
+        accidents = [
+            *(self.kill_web, self.kill_worker, self.kill_mirror, self.kill_shop, self.lock_shop),
+            *(self.kill_backend, self.kill_database),
+        ]
         chosen = self.draw.choice(accidents)
+        self.accidents[chosen.__name__] += 1
         say(f"  accident: {chosen.__name__}")
         chosen()
 
-    def kill_worker(self) -> None:
+    def kill_web(self) -> None:
         """End by kill -9 one of gunicorn's workers."""
-        self._kill("gunicorn")
+        masters = self._started("gunicorn")
+        self._kill_one_of([pid for master in masters for pid in _children(master)])
 
-    def kill_database(self) -> None:
-        """End by kill -9 a backend: PostgreSQL ends all the others too, and recovers."""
-        pid = int((self.folder / "var" / "pg18" / "postmaster.pid").read_text().split()[0])
-        self._kill_one_of(_children(pid))
+    def kill_worker(self) -> None:
+        """End by kill -9 the worker that does jobs."""
+        self._kill_one_of(self._started("worker"))
 
     def kill_mirror(self) -> None:
         """End by kill -9 in the middle of whatever it does."""
-        self._kill_one_of([self.mirror.pid])
+        self._kill_one_of([pid for name, pid in [*self.programs.items()] if name == "mirror"])
+
+    def kill_shop(self) -> None:
+        """End by kill -9 the shop's program, if it runs."""
+        self._kill_one_of([pid for name, pid in [*self.programs.items()] if name == "shop"])
+
+    def kill_backend(self) -> None:
+        """End by kill -9 a backend: PostgreSQL ends all the others too, and recovers."""
+        self._kill_one_of([pid for master in self._postmaster() for pid in _children(master)])
+
+    def kill_database(self) -> None:
+        """End by kill -9 the first process of PostgreSQL: somebody has to start it again."""
+        self._kill_one_of(self._postmaster())
 
     def lock_shop(self) -> None:
         """Hold the shop's file longer than anybody waits for it."""
@@ -281,9 +340,16 @@ class Tour:
             conn.execute("DELETE FROM strongroom_queue WHERE false")
             time.sleep(2)
 
-    def _kill(self, name: str) -> None:
-        masters = [pid for pid in _children(self.service.pid) if name in _command(pid)]
-        self._kill_one_of([pid for master in masters for pid in _children(master)])
+    def _started(self, name: str) -> list[int]:
+        return [pid for pid in _children(self.service.pid) if name in _command(pid)]
+
+    def _postmaster(self) -> list[int]:
+        """Return its pid; none while it is being started."""
+        found = [*(self.folder / "var" / "pg").glob("*/postmaster.pid")]
+        try:
+            return [int(path.read_text().split()[0]) for path in found]
+        except (OSError, IndexError):
+            return []
 
     def _kill_one_of(self, pids: list[int]) -> None:
         if pids:
@@ -313,15 +379,19 @@ class Tour:
             self.show("verify-drift")
             self.move("advance", *DOMAINS)
             say("The shop's own program is shut out now:")
-            refused = (self.folder / "shop.log").read_text()
-            until("the shop is refused", lambda: "fenced" in (self.folder / "shop.log").read_text())
-            say((refused or "refused: strongroom: fenced").splitlines()[0] + "\n")
+            until("the shop is refused", lambda: self._refusal() != "")
+            say(self._refusal() + "\n")
+
+    def _refusal(self) -> str:
+        lines = (self.folder / "shop.log").read_text("utf-8").splitlines()
+        return next((line for line in lines if "fenced" in line), "")
 
     def use_new(self, payments: int) -> None:
         """Customers log in with the shop's passwords, and pay at the service."""
         tokens = [self._token(number) for number in range(1, 1 + min(5, self.customers))]
-        for number in range(payments):
-            self.pay(tokens[number % len(tokens)])
+        made = [self.pay(tokens[number % len(tokens)]) for number in range(payments)]
+        if not all(made):
+            raise TourFailed("new decides, and a payment was refused")
         say(f"{len(tokens)} customers logged in, {payments} payments were made by the service.\n")
 
     def _token(self, number: int) -> str:
@@ -340,6 +410,18 @@ class Tour:
         for number in range(1, self.customers + 1):
             self._token(number)
         say(f"{len(self.paid)} payments are there, {self.customers} customers get in.\n")
+        self._check_shop()
+
+    def _check_shop(self) -> None:
+        """Everything that the shop told its customers is there, as the same amount."""
+        lines = (self.folder / "shop.log").read_text("utf-8").splitlines()
+        told = [line.split()[1:] for line in lines if line.startswith("payment ")]
+        with contextlib.closing(sqlite3.connect(self.shop)) as conn:
+            amounts = dict(conn.execute("SELECT id, amount FROM payments").fetchall())
+        for payment_id, cents in told:
+            if amounts.get(int(payment_id), "").replace(".", "").lstrip("0") != cents:
+                raise TourFailed(f"payment {payment_id} of the shop: not {cents} cents")
+        say(f"{len(told)} payments of the shop are there.\n")
 
     def _read(self, path: str, token: str) -> Any:
         found: list[Any] = []
@@ -366,10 +448,22 @@ class Tour:
                     self.show("verify-drift")
                 self.move("advance", *DOMAINS)
                 self.use_new(20)
+                if crashes:
+                    self.wander()
             with self.mirroring():
                 self.check()
-                self.move("advance", *DOMAINS)
+                if self.phase("users") == NEW_READS:
+                    self.move("advance", *DOMAINS)
             self.show("legacy", "status")
+
+    def wander(self) -> None:
+        """Take steps there and back, while both programs are in use."""
+        say("Steps there and back:\n")
+        with self.paying(), self.shopping(20):
+            for way in self.draw.sample(WAYS, 2):
+                for how in way:
+                    domains = DOMAINS if how == "advance" else DOMAINS[::-1]
+                    self.move(how, *domains)
 
     @contextlib.contextmanager
     def _accidents(self, crashes: int) -> Iterator[None]:
@@ -381,13 +475,20 @@ class Tour:
                     return
                 self.accident()
 
-        thread = threading.Thread(target=happen)
-        thread.start()
+        with _beside(happen, stop):
+            yield
+
+
+@contextlib.contextmanager
+def _beside(work: Callable[[], None], stop: threading.Event) -> Iterator[None]:
+    """Do something on a thread until `stop` is set; what it raises is raised here."""
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        doing = threads.submit(work)
         try:
             yield
         finally:
             stop.set()
-            thread.join()
+        doing.result()
 
 
 def _children(pid: int) -> list[int]:
@@ -414,10 +515,13 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="strongroom-tour-"))
     say(f"seed {given.seed}, {given.crashes} accidents, in {folder}\n")
     try:
-        Tour(folder, given.customers, given.seed).guided(given.crashes)
+        tour = Tour(folder, given.customers, given.seed)
+        tour.guided(given.crashes)
     except TourFailed as failed:
         say(f"FAILED: {failed}. {folder} is kept.")
         return 1
+    if given.crashes:
+        say(f"accidents: {json.dumps(tour.accidents)}")
     shutil.rmtree(folder, ignore_errors=True)
     return 0
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from legacy import capture
+from legacy.refusals import GateFailed
 from legacy.stores import open_store
 from tests.legacy.conftest import user
 from tests.legacy.maps import maps, shop
@@ -70,6 +71,25 @@ def test_a_table_without_triggers_is_asked_for_what_changed(move: Move, polled: 
     rows = move.sql("SELECT legacy_id, display_name FROM users ORDER BY 1")
     assert rows == [("1", "Bea"), ("2", "Carl")]
     assert capture.take(move.db, scope(move)) == 0
+
+
+def test_what_polling_misses_is_found_before_new_decides(move: Move, polled: Path) -> None:
+    """D30: deleted for good, or changed at an old time; all rows are compared under the lock."""
+    write(polled, "INSERT INTO customers SELECT 2, 'b@x.org', pw, name, 0, created, updated, 1"
+          " FROM customers")  # fmt: skip
+    move.mirror.run_once()
+    move.copy_all()
+    move.force("users", 3)
+    move.clean_digest()
+    write(polled, "UPDATE customers SET mail = 'no address' WHERE id = 1")
+    with pytest.raises(GateFailed) as refused:
+        move.step(wait_ms=60_000, writers_stopped=True)
+    assert [each["pointer"] for each in refused.value.errors] == ["/gates/compared"]
+    write(polled, "UPDATE customers SET mail = 'c@x.org' WHERE id = 1")
+    write(polled, "DELETE FROM customers WHERE id = 2")
+    assert move.step(wait_ms=60_000, writers_stopped=True).to_phase == 4
+    rows = move.sql("SELECT legacy_id, email, status::text FROM users ORDER BY 1")
+    assert rows == [("1", "c@x.org", "active"), ("2", None, "deleted")]
 
 
 def test_ids_are_taken_in_advance_and_given_while_legacy_is_away(move: Move) -> None:

@@ -112,7 +112,9 @@ def test_another_tenant_does_not_notice(
     """D5: tenants move one by one."""
     owner("INSERT INTO tenants (tenant_id, name) VALUES ('other', 'Other')")
     switch(1)
-    insert(conn, "other")
+    made = insert(conn, "other")
+    found = conn.execute("SELECT tenant_id FROM users WHERE id = %s", (made,)).fetchall()
+    assert (found, marks(conn)) == ([("other",)], [])
 
 
 def test_a_change_must_raise_the_version(

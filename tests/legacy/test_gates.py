@@ -141,7 +141,7 @@ def test_users_who_are_not_moved_keep_no_payment_back() -> None:
 
 def test_what_is_judged_while_writers_wait() -> None:
     """2.2: the table of the page."""
-    forward = ("intents", "fence", "marks")
+    forward = ("intents", "fence", "marks", "compared")
     assert {
         (3, 4): forward,
         (3, 5): forward,
