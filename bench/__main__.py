@@ -15,6 +15,7 @@ from bench import (
     growth,
     log_in,
     log_in_times,
+    moving,  # legacy
     over_http,
     postings,
     proof,
@@ -27,7 +28,8 @@ from bench.report import ROOT, Row
 from bench.stage import Stage
 from persistence.embedded import EmbeddedError
 
-ALL = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B11", "B13")
+ALL: tuple[str, ...] = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B11", "B13")
+ALL += ("B12",)  # legacy
 # Ten million payments take a while to store, and 15 GB; a million requests take half an hour.
 BY_NAME = ("B9", "B10")
 BESIDE = ROOT.parent / "shared" / "yardsticks"
@@ -54,6 +56,8 @@ def main() -> int:
             rows += _of_the_ledger(options)
         if "B8" in options.only:
             rows += _of_people(options)
+        if "B12" in options.only:  # legacy
+            rows += moving.rows(options.rounds, options.moved)  # legacy
     except (BenchError, EmbeddedError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 4
@@ -166,6 +170,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--entries", type=int, default=1_000_000, help="of the book of B6")
     parser.add_argument("--depth", type=int, default=1_000_000, help="most entries of B13")
+    parser.add_argument("--moved", type=int, default=1_000_000, help="rows of B12")  # legacy
     parser.add_argument("--record", action="store_true", help="write docs/performance.md too")
     found = parser.parse_args()
     found.only = found.only or list(ALL)

@@ -62,7 +62,11 @@ def refuse(gates: list[Gate]) -> None:
     if closed:
         raise GateFailed(
             errors=tuple(
-                {"pointer": f"/gates/{gate.name}", "code": "gate_failed", "detail": gate.detail}
+                {
+                    "pointer": f"/gates/{gate.name}",
+                    "code": "gate_failed",
+                    "detail": f"{gate.name}: {gate.detail}",
+                }
                 for gate in closed
             )
         )

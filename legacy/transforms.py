@@ -81,6 +81,8 @@ def write(mapped: Mapped, value: Any, exponent: int | None = None) -> Any:
 
 def spelt(raw: Any, how: str = "text") -> str:
     """Return a legacy value as text; Unreadable for floats, and for bytes that are no UTF-8."""
+    if isinstance(raw, str) and "\x00" not in raw and _is_unicode(raw):
+        return raw  # As nearly all of them.
     if isinstance(raw, bool):
         return "true" if raw else "false"
     if isinstance(raw, int):
@@ -91,17 +93,14 @@ def spelt(raw: Any, how: str = "text") -> str:
         return json.dumps(raw)
     if not isinstance(raw, str | bytes):
         raise Unreadable("value_invalid")
-    if isinstance(raw, bytes) or "\x00" in raw or not _is_unicode(raw):
-        raise Unreadable("encoding_invalid")
-    return raw
+    raise Unreadable("encoding_invalid")
 
 
 def _is_unicode(text: str) -> bool:
     try:
-        text.encode()
+        return text.isascii() or text.encode() != b""
     except UnicodeEncodeError:
         return False
-    return True
 
 
 # --- There --------------------------------------------------------------------------------------

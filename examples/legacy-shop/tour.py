@@ -205,9 +205,9 @@ class Tour:
 
     def _open_gates(self, domain: str, refusal: str) -> None:
         """Do what a refusal asks for, or wait."""
-        if "backfill" in refusal:
+        if "backfill: " in refusal:
             self.flask("legacy", "backfill", domain, allowed=(0, FINDING))
-        elif "digest" in refusal:
+        elif "digest: " in refusal:
             self.flask("verify-drift", domain, allowed=(0, FINDING))
         else:
             time.sleep(RETRY_S)
@@ -471,7 +471,7 @@ class Tour:
 
         def happen() -> None:
             for _ in range(crashes):
-                if stop.wait(self.draw.uniform(2, 8)):
+                if stop.wait(self.draw.uniform(4, 15)):
                     return
                 self.accident()
 
