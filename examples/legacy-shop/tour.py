@@ -27,6 +27,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,8 @@ class Tour:
         self.draw = random.Random(seed)  # noqa: S311 - no secret.
         self.customers = customers
         self.port = free_port()
-        self.paid: dict[str, tuple[int, str]] = {}  # Id to amount, and the payer's token.
+        self.paid: dict[str, tuple[int, int]] = {}  # Id to amount and payer.
+        self.tokens: dict[int, str] = {}
         self.accidents: Counter[str] = Counter()
         self.service: Any = None
         self.programs: dict[str, int] = {}  # By name, the process of those that are kept running.
@@ -260,8 +262,18 @@ class Tour:
         until("a log-in is answered", answered)
         return found[0]
 
-    def pay(self, token: str) -> bool:
-        """Make a payment, asking again with the same key until there is an answer that stays.
+    def ask_as(
+        self, number: int, method: str, path: str, body: Any = None, key: str = ""
+    ) -> tuple[int, Any]:
+        """Ask as a customer, who logs in again if the shop has set a new password meanwhile."""
+        token = self.tokens.get(number) or self._token(number)
+        status, answer = self.ask(method, path, body, token, key)
+        if status != HTTPStatus.UNAUTHORIZED:
+            return status, answer
+        return self.ask(method, path, body, self._token(number), key)
+
+    def pay(self, number: int) -> bool:
+        """Pay as a customer, asking again with the same key until there is an answer that stays.
 
         False: the shop decides, and our API says so.
         """
@@ -270,7 +282,7 @@ class Tour:
         found: list[tuple[int, Any]] = []
 
         def answered() -> bool:
-            status, answer = self.ask("POST", "/v1/payments", body, token, key)
+            status, answer = self.ask_as(number, "POST", "/v1/payments", body, key)
             if status and not answer.get("retryable"):
                 found.append((status, answer))
             return bool(found)
@@ -278,7 +290,7 @@ class Tour:
         until("a payment is answered", answered)
         status, answer = found[0]
         if status in {200, 201}:
-            self.paid[answer["id"]] = (amount, token)
+            self.paid[answer["id"]] = (amount, number)
         elif answer.get("code") != "domain_follows_legacy":
             raise TourFailed(f"a payment: {status} {answer}")
         return status in {200, 201}
@@ -286,11 +298,11 @@ class Tour:
     @contextlib.contextmanager
     def paying(self) -> Iterator[None]:
         """Let a customer of the service pay all the time, whoever decides."""
-        stop, token = threading.Event(), self._token(1)
+        stop = threading.Event()
 
         def pay() -> None:
             while not stop.wait(PAUSE_S):
-                self.pay(token)
+                self.pay(1)
 
         with _beside(pay, stop):
             yield
@@ -388,23 +400,24 @@ class Tour:
 
     def use_new(self, payments: int) -> None:
         """Customers log in with the shop's passwords, and pay at the service."""
-        tokens = [self._token(number) for number in range(1, 1 + min(5, self.customers))]
-        made = [self.pay(tokens[number % len(tokens)]) for number in range(payments)]
+        payers = range(1, 1 + min(5, self.customers))
+        made = [self.pay(payers[number % len(payers)]) for number in range(payments)]
         if not all(made):
             raise TourFailed("new decides, and a payment was refused")
-        say(f"{len(tokens)} customers logged in, {payments} payments were made by the service.\n")
+        say(f"{len(payers)} customers logged in, {payments} payments were made by the service.\n")
 
     def _token(self, number: int) -> str:
         token = self.log_in(number)
         if token is None:
             raise TourFailed(f"customer {number} is locked out")
+        self.tokens[number] = token
         return token
 
     def check(self) -> None:
         """Both stores say the same, what was acknowledged is there, nobody is locked out."""
         self.show("verify-drift")
-        for payment_id, (amount, token) in self.paid.items():
-            found = self._read(f"/v1/payments/{payment_id}", token)
+        for payment_id, (amount, number) in self.paid.items():
+            found = self._read(number, f"/v1/payments/{payment_id}")
             if found.get("amount_minor") != amount:
                 raise TourFailed(f"payment {payment_id}: {found}")
         for number in range(1, self.customers + 1):
@@ -423,11 +436,11 @@ class Tour:
                 raise TourFailed(f"payment {payment_id} of the shop: not {cents} cents")
         say(f"{len(told)} payments of the shop are there.\n")
 
-    def _read(self, path: str, token: str) -> Any:
+    def _read(self, number: int, path: str) -> Any:
         found: list[Any] = []
 
         def answered() -> bool:
-            status, answer = self.ask("GET", path, token=token)
+            status, answer = self.ask_as(number, "GET", path)
             found[:] = [answer] if status and not answer.get("retryable") else []
             return bool(found)
 
