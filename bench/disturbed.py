@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import signal
 import threading
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
     from bench.measure import Sample
     from bench.stage import Stage
 
-WELL_S = 60.0
-SURE = 20  # So many answers in a row: there are two workers, and one answers.
 WARM_REQUESTS = 10_000
 LEAP_S = 20
 
@@ -111,18 +106,4 @@ def _during(
 def _well_again(stage: Stage) -> None:
     """Start Redis if it is gone, and wait until every worker uses it again."""
     stage.servers.ensure()
-    ends, sure = time.monotonic() + WELL_S, 0
-    while sure < SURE:
-        sure = sure + 1 if _state(stage) == "closed" else 0
-        if time.monotonic() > ends:
-            raise BenchError("The service does not find Redis again.")
-        time.sleep(0.02)
-
-
-def _state(stage: Stage) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", stage.service(), timeout=5)
-    try:
-        connection.request("GET", "/healthz")
-        return str(json.loads(connection.getresponse().read())["redis"]["state"])
-    finally:
-        connection.close()
+    stage.find_redis()

@@ -182,31 +182,33 @@ class Flood:
 
 
 def _flood(stage: Stage, port: int, seconds: int) -> Flood:
+    """Let who pays and who looks be processes of their own: a flood's clients keep one busy."""
     bearer = {"Authorization": f"Bearer {stage.api_key}"}
-    calm = Crowd(port, PAYERS, bearer)
-    calm.run(seconds, calm.pay)
-    before_mib = _memory_mib()
-    looking, paying = Crowd(port, 1), Crowd(port, PAYERS, bearer)
-    flood = Crowd(port, FLOOD)
-    beside = [
-        threading.Thread(target=looking.run, args=(seconds, looking.look)),
-        threading.Thread(target=paying.run, args=(seconds, paying.pay)),
-        threading.Thread(target=flood.run, args=(seconds, flood.log_in)),
-    ]
-    for thread in beside:
-        thread.start()
-    peak_mib = before_mib
-    while any(thread.is_alive() for thread in beside):
-        peak_mib = max(peak_mib, _memory_mib())
-        time.sleep(0.02)
+    workers, flood = _workers(), Crowd(port, FLOOD)
+    with ProcessPoolExecutor(2) as processes:
+        payers = Crowd(port, PAYERS, bearer)
+        calm_ms = processes.submit(_times, payers, "pay", seconds).result()
+        before_mib = peak_mib = _memory_mib(workers)
+        paying = processes.submit(_times, payers, "pay", seconds)
+        looking = processes.submit(_times, Crowd(port, 1), "look", seconds)
+        flooding = threading.Thread(target=flood.run, args=(seconds, flood.log_in))
+        flooding.start()
+        while flooding.is_alive():
+            peak_mib = max(peak_mib, _memory_mib(workers))
+            flooding.join(0.05)
     return Flood(
         log_ins=flood.answers,
-        live_p99_ms=_p99(looking.times_ms),
-        pay_p99_calm_ms=_p99(calm.times_ms),
-        pay_p99_ms=_p99(paying.times_ms),
+        live_p99_ms=_p99(looking.result()),
+        pay_p99_calm_ms=_p99(calm_ms),
+        pay_p99_ms=_p99(paying.result()),
         grown_mib=peak_mib - before_mib,
-        slots=len(_workers()),  # One each: half the CPUs over as many workers as CPUs.
+        slots=len(workers),  # One each: half the CPUs over as many workers as CPUs.
     )
+
+
+def _times(crowd: Crowd, what: str, seconds: int) -> list[float]:
+    crowd.run(seconds, getattr(crowd, what))
+    return crowd.times_ms
 
 
 def _flood_rows(floods: list[Flood]) -> list[Row]:
@@ -242,5 +244,5 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-def _memory_mib() -> float:
-    return sum(each.memory_info().rss for each in _workers()) / 2**20
+def _memory_mib(workers: list[psutil.Process]) -> float:
+    return sum(each.memory_info().rss for each in workers) / 2**20

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
@@ -36,6 +39,7 @@ SELECT %(tenant)s, (%(head)s || lpad(to_hex(n), 12, '0'))::uuid, 'u' || n || '@e
     'u' || n || '@example.com'
 FROM generate_series(1, %(users)s) AS n
 """
+FOUND_S, SURE = 60.0, 20  # So many answers in a row: there are two workers, and one answers.
 USER_HEAD = "00000000-0000-7000-8000-"
 
 
@@ -110,7 +114,26 @@ class Stage:
         environment = {**self.environment, **self._stores(database), "PORT": str(port)}
         self.service_pid = self._start(f"service-{database}", command, ROOT, environment)
         self._ports[database] = port
+        if self.servers.redis_url:
+            self.find_redis(database)
         return port
+
+    def find_redis(self, database: str = DATABASE) -> None:
+        """Wait until every worker of a service uses Redis: without it all figures are others."""
+        ends, sure = time.monotonic() + FOUND_S, 0
+        while sure < SURE:
+            sure = sure + 1 if self._redis_state(database) == "closed" else 0
+            if time.monotonic() > ends:
+                raise BenchError("The service does not find Redis.")
+            time.sleep(0.02)
+
+    def _redis_state(self, database: str) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self._ports[database], timeout=5)
+        try:
+            connection.request("GET", "/healthz")
+            return str(json.loads(connection.getresponse().read())["redis"]["state"])
+        finally:
+            connection.close()
 
     def copy(self, database: str) -> None:
         """Make a database that holds what the service's holds now."""
@@ -122,7 +145,7 @@ class Stage:
         number = 0 if database == DATABASE else 1
         return {
             "DATABASE_URL": self.url(APP_ROLE, database),
-            "REDIS_URL": f"{self.servers.redis_url}?db={number}",
+            "REDIS_URL": f"{self.servers.redis_url}&db={number}",
         }
 
     def bare_flask(self, yardsticks: Path) -> int:
