@@ -11,7 +11,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from errors import Contention, DuplicateReference
+from errors import AppError, Contention, DuplicateReference
 from observability import current, log
 from repos import payments
 from services.idempotency import TRIES
@@ -23,7 +23,6 @@ from services.stripes import thread_stripe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from errors import AppError
     from persistence.db import Database
     from repos.payments import ExpiringRow, PostedRow
     from services.jobs import Run
@@ -46,7 +45,11 @@ class PaymentJobSettings:
 
 
 def expire_payments(db: Database, settings: PaymentJobSettings, run: Run) -> Iterator[int]:
-    """Expire what is overdue, and warn once of what soon will be; the first to lapse first."""
+    """Expire what is overdue, and warn once of what soon will be; the first to lapse first.
+
+    Raises Finding for those whose rows are broken: the others lapse all the same.
+    """
+    broken: list[str] = []
     for tenant_id in tenants_of(db, run):
         at, last_id = "-infinity", FIRST_ID
         found, page = 0, 0
@@ -67,7 +70,22 @@ def expire_payments(db: Database, settings: PaymentJobSettings, run: Run) -> Ite
             if run.ask.dry_run:
                 yield found
             else:
-                yield sum(_lapse(db, settings, tenant_id, row) for row in rows)
+                yield sum(_lapse_or_note(db, settings, tenant_id, row, broken) for row in rows)
+    if broken:
+        raise Finding(f"not lapsed: {_listed(broken)}")
+
+
+def _lapse_or_note(
+    db: Database, settings: PaymentJobSettings, tenant_id: str, row: ExpiringRow, broken: list[str]
+) -> int:
+    try:
+        return _lapse(db, settings, tenant_id, row)
+    except AppError:
+        raise  # Of the database, not of this payment: the job is tried again.
+    except Exception as error:  # noqa: BLE001  # One would keep all that are due later, for ever.
+        log.error("payments.not_lapsed", payment_id=str(row.id), error=type(error).__name__)
+        broken.append(str(row.id))
+        return 0
 
 
 def _lapse(db: Database, settings: PaymentJobSettings, tenant_id: str, row: ExpiringRow) -> int:
@@ -103,8 +121,12 @@ def catch_up(db: Database, settings: PaymentJobSettings, run: Run) -> Iterator[i
                 posted += 1 if run.ask.dry_run else _catch_up(db, tenant_id, row.id, refused)
             yield posted
     if refused:
-        more = f", and {len(refused) - SHOWN_MAX} more" if len(refused) > SHOWN_MAX else ""
-        raise Finding(f"refused: {', '.join(refused[:SHOWN_MAX])}{more}")
+        raise Finding(f"refused: {_listed(refused)}")
+
+
+def _listed(names: list[str]) -> str:
+    more = f", and {len(names) - SHOWN_MAX} more" if len(names) > SHOWN_MAX else ""
+    return f"{', '.join(names[:SHOWN_MAX])}{more}"
 
 
 def _catch_up(db: Database, tenant_id: str, payment_id: UUID, refused: list[str]) -> int:

@@ -140,6 +140,23 @@ def test_a_payment_in_use_does_not_stop_the_others(
     assert {world.read(payment_id)["status"] for payment_id in payments} == {"expired"}
 
 
+def test_a_broken_payment_does_not_keep_the_others(
+    world: World, lapse: Callable[[str], None], owner: Callable[..., None]
+) -> None:
+    """P11: the job names it and fails; what is due after it lapses."""
+    payments = [world.authorized(1000) for _ in range(2)]
+    for payment_id in payments:
+        lapse(payment_id)
+    owner(
+        "ALTER TABLE payments ADD CONSTRAINT broken"
+        f" CHECK (id <> '{payments[0]}' OR status <> 'expired') NOT VALID"
+    )
+    found = run(world, "expire-payments")
+    assert (found.outcome, found.rows, found.is_finding) == ("failed", 1, True)
+    assert payments[0] in str(found.error)
+    assert [world.read(each)["status"] for each in payments] == ["authorized", "expired"]
+
+
 def test_many_lapses_are_read_page_by_page(world: World, owner: Any) -> None:
     """OJ1: more than a page, of more than one tenant; a dry run only counts."""
     first = world.authorized(1000)
