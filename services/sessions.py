@@ -137,7 +137,6 @@ class Sessions:
                 conn,
                 tenant_id=tenant_id,
                 user_id=row.user_id,
-                session_id=row.session_id,
                 session_limit=self._settings.per_user,
                 audit_id=self._new_id(),
                 request_id=caller.request_id,

@@ -1,8 +1,8 @@
 -- sessions/revoke_surplus: end the least recently used sessions beyond the limit of a user.
 -- why: sent after a session was opened, so it sees those that were opened beside it too; whoever
--- comes last leaves the limit kept (A34). The newest, which is the caller's, stays in any case.
--- params: tenant_id text, user_id uuid, session_id uuid, session_limit int,
---   audit_id uuid, request_id text
+-- comes last leaves the limit kept (A34). The order is the same for all: if each kept its own
+-- session in any case, two that were opened at once would end each other.
+-- params: tenant_id text, user_id uuid, session_limit int, audit_id uuid, request_id text
 -- kind: write | returns: count | locks: auth_sessions rows, by id
 WITH surplus AS (
     SELECT s.tenant_id, s.id
@@ -10,9 +10,7 @@ WITH surplus AS (
         SELECT
             l.tenant_id,
             l.id,
-            row_number() OVER (
-                ORDER BY l.id = :'session_id'::uuid DESC, l.last_used_at DESC, l.id DESC
-            ) AS place
+            row_number() OVER (ORDER BY l.last_used_at DESC, l.id DESC) AS place
         FROM auth_sessions AS l
         INNER JOIN users AS u ON l.tenant_id = u.tenant_id AND l.user_id = u.id
         WHERE
