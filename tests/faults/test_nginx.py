@@ -169,7 +169,8 @@ def test_slow_clients_reach_nobody_but_nginx(front: Fronted) -> None:
         client.pay(100 + 2 * number)
     client.close()
     assert len(client.acknowledged) == 10
-    assert len(_connections(front)) <= 20
+    # Each of them would be one more; what nginx keeps idle, 16 a process, depends on the CPUs.
+    assert len(_connections(front)) < 100
     for each in slow:
         each.close()
 
