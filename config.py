@@ -175,6 +175,12 @@ class Config(BaseSettings):
     )
 
     # --- The process ----------------------------------------------------------------------------
+    release_commit: str | None = _setting(
+        None,
+        "The commit that runs, as /healthz shows it; unset: what the folder has checked out.",
+        "7 to 40 hexadecimal digits",
+        pattern=r"^[0-9a-f]{7,40}$",
+    )
     environment: Literal["development", "production"] = _setting(
         "development", "Production refuses unsafe settings and starts no embedded servers."
     )
@@ -474,13 +480,6 @@ class Config(BaseSettings):
     )
     ledger_hold_default_s: Number = _number(604_800, 1, 31_536_000, "Life of a hold.")
     ledger_hold_max_s: Number = _number(7_776_000, 1, 31_536_000, "Longest life of a hold.")
-
-    release_commit: str | None = _setting(
-        None,
-        "The commit that runs, as /healthz shows it; unset: what the folder has checked out.",
-        "7 to 40 hexadecimal digits",
-        pattern=r"^[0-9a-f]{7,40}$",
-    )
 
     # --- Tracing --------------------------------------------------------------------------------
     otel_enabled: Flag = _setting(False, "Send spans by OpenTelemetry (requirements-otel.txt).")

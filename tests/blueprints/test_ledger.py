@@ -78,7 +78,7 @@ def test_a_balance_has_all_its_fields(world: World) -> None:
     }
 
 
-def test_a_statement_is_csv_for_whom_accepts_that(world: World) -> None:
+def test_a_statement_is_csv_where_that_is_accepted(world: World) -> None:
     """Ledger page, section 9: the same page as records; `Link` leads to the next one."""
     captured(world)
     captured(world, 700, 7)
